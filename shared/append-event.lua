@@ -1,0 +1,82 @@
+-- Appends events to a channel's log, trims it, sets its expiry and publishes, all or nothing. For a task it
+-- first checks that the transition is allowed and that the writer is not an older run (fencing), and updates
+-- the task's state in the same step.
+--
+-- KEYS[1]  the log (stream)
+-- KEYS[2]  the task's state (hash); absent for other channels
+-- ARGV     publish command ('PUBLISH' or 'SPUBLISH'), pub/sub name, most events kept, expiry in ms (0 = none),
+--          number of events, then per event: type, time in ms, format ('json' or 'text'), data;
+--          for a task then: allowed states separated by blanks ('' = the task must not exist yet),
+--          run that must be the current one ('' = any), number of this write within the run ('' = none),
+--          then pairs of field and value to set in the state ('' as value deletes the field)
+-- returns  {'ok', id of the first event, cancel flag ('' or '1')}
+--          {'repeated', id of the last event, cancel flag}   this write was done before
+--          {'exists'} | {'unknown'} | {'fenced', state} | {'refused', state}   nothing was changed
+
+local log, state = KEYS[1], KEYS[2]
+local publish, topic, maxEvents, expireMs = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local count = tonumber(ARGV[5])
+local firstEvent = 6
+local firstGuard = firstEvent + count * 4
+local allowed, run, write, firstField = ARGV[firstGuard], ARGV[firstGuard + 1], ARGV[firstGuard + 2], firstGuard + 3
+local cancel = ''
+
+if state then
+  local now = redis.call('HMGET', state, 'state', 'run', 'write', 'lastEventId', 'cancel')
+  cancel = now[5] or ''
+  if allowed == '' then
+    if now[1] then return { 'exists' } end
+  else
+    if not now[1] then return { 'unknown' } end
+    if run ~= '' and now[2] ~= run then return { 'fenced', now[1] } end
+    if write ~= '' and tonumber(write) <= tonumber(now[3] or 0) then return { 'repeated', now[4], cancel } end
+    if not string.find(' ' .. allowed .. ' ', ' ' .. now[1] .. ' ', 1, true) then return { 'refused', now[1] } end
+  end
+end
+
+-- The last entry is cheap to read; XINFO is needed only where every entry was trimmed or deleted.
+local function currentEpoch()
+  local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
+  if #last > 0 then return string.match(last[1][1], '^%d+') end
+  if redis.call('EXISTS', log) == 0 then return nil end
+  local info = redis.call('XINFO', 'STREAM', log)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then return string.match(info[i + 1], '^%d+') end
+  end
+end
+
+local epoch = currentEpoch()
+local nextId
+if epoch then
+  nextId = epoch .. '-*'
+else
+  local time = redis.call('TIME')
+  epoch = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
+  -- '-*' would begin at 0
+  nextId = epoch .. '-1'
+end
+
+-- Approximate trimming is cheaper but keeps whole nodes of up to 100 entries, too coarse for a small limit.
+local trim = maxEvents < 1000 and '=' or '~'
+local firstId, lastId
+local message = {}
+for i = firstEvent, firstGuard - 1, 4 do
+  local type, time, format, data = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  lastId = redis.call('XADD', log, 'MAXLEN', trim, maxEvents, nextId, 'type', type, 'time', time, format, data)
+  firstId = firstId or lastId
+  nextId = epoch .. '-*'
+  message[#message + 1] = lastId .. ' ' .. time .. ' ' .. type .. ' ' .. format .. ' ' .. #data .. '\n'
+  message[#message + 1] = data
+end
+
+if state then
+  for i = firstField, #ARGV, 2 do
+    if ARGV[i + 1] == '' then redis.call('HDEL', state, ARGV[i]) else redis.call('HSET', state, ARGV[i], ARGV[i + 1]) end
+  end
+  redis.call('HSET', state, 'lastEventId', lastId)
+  if write ~= '' then redis.call('HSET', state, 'write', write) end
+  if expireMs > 0 then redis.call('PEXPIRE', state, expireMs) end
+end
+if expireMs > 0 then redis.call('PEXPIRE', log, expireMs) end
+redis.call(publish, topic, table.concat(message))
+return { 'ok', firstId, cancel }

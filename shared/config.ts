@@ -1,0 +1,113 @@
+// The configuration: one schema for each process over the environment, parsed once. The only place that
+// reads `process.env`.
+
+import { z } from 'zod'
+import { StartupError } from './startup-error.ts'
+
+const DAY_MS = 24 * 60 * 60 * 1000
+const LOOPBACK = /^(127(\.\d{1,3}){3}|::1|localhost)$/
+
+const port = z.coerce.number().int().min(0).max(65_535)
+const milliseconds = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
+const count = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
+
+/** Variables of both processes; `meta.description` is what docs/configuration.md says. */
+const shared = {
+  REDIS_URL: z
+    .string()
+    .regex(/^rediss?:\/\/.+/, 'must begin with redis:// or rediss://')
+    .default('redis://127.0.0.1:6379')
+    .describe('Where Redis is.'),
+  HOST: z.string().min(1).default('127.0.0.1').describe('The address to listen on. The image sets 0.0.0.0.'),
+  LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+    .default('info')
+    .describe('What is logged.'),
+  MILLRACE_DRAIN_MS: milliseconds(0, 600_000)
+    .default(8_000)
+    .describe(
+      'After SIGTERM: the gateway spreads the end of its streams over this long; the worker gives its running tasks this long to end before it hands them back.',
+    ),
+  MILLRACE_CHANNEL_MAX_EVENTS: count(1, 10_000_000)
+    .default(10_000)
+    .describe('Events that a channel keeps; older ones are trimmed.'),
+  MILLRACE_CHANNEL_TTL_MS: milliseconds(1_000, 3_650 * DAY_MS)
+    .default(DAY_MS)
+    .describe('A channel without a new event for this long is forgotten.'),
+  MILLRACE_TASK_MAX_EVENTS: count(1, 10_000_000)
+    .default(10_000)
+    .describe('Events that a task keeps; older ones are trimmed.'),
+}
+
+const gateway = z.object({
+  ...shared,
+  PORT: port.default(8080).describe('The port of the HTTP API and the pages; 0 takes a free one.'),
+  MILLRACE_OPS_PORT: port
+    .default(9464)
+    .describe('The port of metrics and health (worker: 9465); 0 takes a free one.'),
+  MILLRACE_AUTH: z
+    .literal('off', 'access control is not built yet: only off can be said')
+    .optional()
+    .describe(
+      '`off` has to be said aloud to listen on anything but a loopback address, since there is no access control yet.',
+    ),
+  MILLRACE_MAX_CONNECTIONS: count(1, 1_000_000)
+    .default(20_000)
+    .describe(
+      'Event streams of one gateway; a further one is answered 503, so that a load balancer tries another gateway.',
+    ),
+  MILLRACE_HEARTBEAT_MS: milliseconds(100, 600_000)
+    .default(15_000)
+    .describe('A silent event stream gets a comment this often.'),
+  MILLRACE_TASK_RETAIN_MS: milliseconds(1_000, 3_650 * DAY_MS)
+    .default(DAY_MS)
+    .describe('How long a task and its events stay after its end, unless it says `retainMs`.'),
+})
+
+const worker = z.object({
+  ...shared,
+  MILLRACE_OPS_PORT: port.default(9465),
+  MILLRACE_TASKS_DIR: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('The folder of handler modules; unset: the tasks that ship.'),
+  MILLRACE_CONCURRENCY: count(1, 10_000).default(10).describe('Tasks that one worker process runs at once.'),
+  MILLRACE_HTTP_TARGETS: z
+    .string()
+    .default('')
+    .describe(
+      'Where tasks may send HTTP requests: comma-separated origins with an optional path prefix, `http://127.0.0.1:9000/jobs`. Empty: nowhere.',
+    ),
+})
+
+export type GatewayConfig = z.infer<typeof gateway>
+export type WorkerConfig = z.infer<typeof worker>
+
+/** The schemas, for the test that keeps docs/configuration.md in step. */
+export const CONFIG_SCHEMAS = { gateway, worker }
+
+/** Reads a gateway's configuration; throws StartupError with a line that names the variable. */
+export function gatewayConfig(env: NodeJS.ProcessEnv = process.env): GatewayConfig {
+  const config = parse(gateway, env)
+  if (config.MILLRACE_AUTH === undefined && !LOOPBACK.test(config.HOST)) {
+    throw new StartupError(
+      `MILLRACE_AUTH: HOST=${config.HOST} is reachable from other machines and there is no access control yet: say MILLRACE_AUTH=off if that is meant`,
+    )
+  }
+  return config
+}
+
+/** Reads a worker's configuration; throws StartupError with a line that names the variable. */
+export function workerConfig(env: NodeJS.ProcessEnv = process.env): WorkerConfig {
+  return parse(worker, env)
+}
+
+function parse<T extends z.ZodObject>(schema: T, env: NodeJS.ProcessEnv): z.infer<T> {
+  // An empty variable counts as unset: that is how Compose files pass on what isn't there.
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''))
+  const result = schema.safeParse(given)
+  if (result.success) return result.data
+  const [issue] = result.error.issues
+  throw new StartupError(`${issue?.path.join('.')}: ${issue?.message}`)
+}

@@ -1,0 +1,49 @@
+// The closed list of error codes that callers of Millrace can meet, and the error that carries one.
+
+/** Codes of refused requests. gateway/http/problem.ts maps each to its HTTP status and title. */
+export type ErrorCode =
+  | 'invalid-json'
+  | 'invalid-body'
+  | 'invalid-query'
+  | 'invalid-input'
+  | 'unknown-task-type'
+  | 'task-exists'
+  | 'task-not-found'
+  | 'not-retryable'
+  | 'not-found'
+  | 'method-not-allowed'
+  | 'not-acceptable'
+  | 'reserved-channel'
+  | 'invalid-channel'
+  | 'body-too-large'
+  | 'event-too-large'
+  | 'idempotency-key-reused'
+  | 'idempotency-key-in-progress'
+  | 'invalid-header'
+  | 'redis-unavailable'
+  | 'gateway-full'
+  | 'shutting-down'
+  | 'internal'
+
+/** One place in a request that is wrong; `path` is dotted (`input.items.0.url`), empty for the whole. */
+export interface FieldError {
+  readonly path: string
+  readonly message: string
+}
+
+/** A refusal that may be shown to the caller as it is: `detail` holds nothing internal. */
+export class MillraceError extends Error {
+  readonly code: ErrorCode
+  readonly errors: readonly FieldError[] | undefined
+
+  constructor(
+    code: ErrorCode,
+    detail: string,
+    options: { errors?: readonly FieldError[]; cause?: unknown } = {},
+  ) {
+    super(detail, { cause: options.cause })
+    this.name = 'MillraceError'
+    this.code = code
+    this.errors = options.errors
+  }
+}

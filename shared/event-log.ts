@@ -1,0 +1,69 @@
+// The event log as the rest of Millrace sees it. Every implementation has to pass test/contract/event-log.ts.
+
+import type { ChannelEvent, NewEvent } from './event.ts'
+import type { Position } from './event-id.ts'
+
+/** A run of consecutive log entries and where the log ended at the moment of reading. */
+export interface LogPage {
+  /** In order, oldest first; empty when nothing stands after the position asked for. */
+  readonly events: ChannelEvent[]
+  /** The last event of the log; null when the channel has no log (never written to, or expired). */
+  readonly head: Position | null
+}
+
+/** How far one page may reach. Reading stops at whichever comes first. */
+export interface PageLimits {
+  readonly maxEvents: number
+  /** No further event is added once the data of the page's events reach this many bytes. */
+  readonly maxBytes: number
+}
+
+export const DEFAULT_PAGE: PageLimits = { maxEvents: 500, maxBytes: 256 * 1024 }
+
+/** Retention of the logs of channels that users publish to. */
+export interface Retention {
+  /** Older events are trimmed; somewhat more than this many may stay. */
+  readonly maxEvents: number
+  /** The log expires after this long without an append; 0 = never. */
+  readonly ttlMs: number
+}
+
+/** What has to hold for a task's events to be appended, and what changes with them. */
+export interface TaskWrite {
+  /** States from which this is allowed; empty = the task must not exist yet. */
+  readonly from: readonly string[]
+  /** The run that must be the current one (fencing); absent = any. */
+  readonly run?: number
+  /** Number of this write within its run; a number that was used is answered without appending again. */
+  readonly write?: number
+  /** Fields of the task's state to set; null deletes the field. */
+  readonly set: Readonly<Record<string, string | number | null>>
+  /** From now on the task and its log expire after this long; absent = they stay. */
+  readonly expireMs?: number
+}
+
+/** The answer to an append to a task's log. Everything but `ok` and `repeated` changed nothing. */
+export type TaskAppend =
+  | { outcome: 'ok'; first: Position; cancelRequested: boolean }
+  | { outcome: 'repeated'; lastEventId: string; cancelRequested: boolean }
+  | { outcome: 'exists' }
+  | { outcome: 'unknown' }
+  /** The writer belongs to an older run. */
+  | { outcome: 'fenced'; state: string }
+  /** The task is in a state that the transition does not start from. */
+  | { outcome: 'refused'; state: string }
+
+/**
+ * Named, append-only logs with live delivery. Appends are atomic, in order, and published after they are in
+ * the log. Within an epoch sequence numbers have no holes.
+ */
+export interface EventLog {
+  /** Appends 1 or more events to a user's channel; answers the position of the first, the others follow it. */
+  append(channel: string, events: readonly NewEvent[]): Promise<Position>
+  /** Appends to a task's log and changes its state, both or neither. */
+  appendToTask(taskId: string, events: readonly NewEvent[], write: TaskWrite): Promise<TaskAppend>
+  /** The events after a position, or from the oldest retained one. */
+  readPage(channel: string, after: Position | 'earliest', limits?: PageLimits): Promise<LogPage>
+  /** The last event of each channel, null where there is no log. In the order asked. */
+  heads(channels: readonly string[]): Promise<(Position | null)[]>
+}

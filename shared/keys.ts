@@ -1,0 +1,36 @@
+// Every Redis key and pub/sub channel that Millrace uses. A channel's log, its task's state and its pub/sub
+// name carry the same hash tag, so that one script may touch them in Redis Cluster.
+
+import { taskChannel } from './event.ts'
+
+/** Stream: the events of a channel. */
+export const logKey = (channel: string): string => `mr:{${channel}}:log`
+
+/** Pub/sub name of a channel. */
+export const topicKey = (channel: string): string => `mr:{${channel}}`
+
+/** Hash: the truth about a task. */
+export const taskKey = (taskId: string): string => `mr:{${taskChannel(taskId)}}:state`
+
+/** Sorted set of equal scores: a member for each retained task, so that order is by time, then id. */
+export const INDEX_KEY = 'mr:index'
+
+/** Sorted set like the index, of the tasks that have not ended. */
+export const OPEN_KEY = 'mr:open'
+
+/** A task's member in both: `<createdAt in ms, 13 digits>:<task id>`. */
+export const taskMember = (task: { id: string; createdAt: number }): string =>
+  `${String(task.createdAt).padStart(13, '0')}:${task.id}`
+
+/** The task id of such a member. */
+export const taskIdOfMember = (member: string): string => member.slice(member.indexOf(':') + 1)
+
+/** Hash: announced task types, type → JSON. */
+export const TYPES_KEY = 'mr:types'
+
+/** Pub/sub name on which workers hear of cancellations; the message is the task's id. */
+export const CANCEL_TOPIC = 'mr:cancel'
+
+/** BullMQ's prefix and queue; the braces keep its keys in one slot of a cluster. */
+export const QUEUE_PREFIX = '{mr}'
+export const QUEUE_NAME = 'tasks'

@@ -1,0 +1,71 @@
+// How each kind of process connects to Redis. The settings differ, since a gateway has to answer fast while
+// Redis is away, and a worker has to wait for it.
+
+import { Redis, type RedisOptions } from 'ioredis'
+import type { Logger } from './log.ts'
+import type { Health } from './ops-server.ts'
+
+const RETRY_CAP_MS = 500
+
+const COMMON = {
+  protocol: 3,
+  enableReadyCheck: true,
+  retryStrategy: (times: number) => Math.min(times * 50, RETRY_CAP_MS) * (0.5 + Math.random() / 2),
+  reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+} satisfies RedisOptions
+
+const ROLES = {
+  /** Commands of a gateway: an answer or an error within 2 s; nothing is sent twice, nothing waits. */
+  gateway: {
+    maxRetriesPerRequest: 1,
+    commandTimeout: 2_000,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+  },
+  /** Subscriptions: the subscriber itself subscribes again, in batches. */
+  subscriber: { autoResubscribe: false, maxRetriesPerRequest: null, enableOfflineQueue: false },
+  /** Commands of a worker: they wait until Redis is back, and BullMQ demands it. */
+  worker: { maxRetriesPerRequest: null },
+} satisfies Record<string, RedisOptions>
+
+/** Opens a connection, which reconnects for ever. Its errors go to the log, once for each outage. */
+export function connectRedis(url: string, role: keyof typeof ROLES, log: Logger): Redis {
+  const redis = new Redis(url, { ...COMMON, ...ROLES[role], connectionName: `millrace-${role}` })
+  let away = false
+  redis.on('error', (error: Error) => {
+    if (!away) log.warn({ connection: role, err: error }, 'Redis is away')
+    away = true
+  })
+  redis.on('ready', () => {
+    if (away) log.info({ connection: role }, 'Redis is back')
+    away = false
+  })
+  return redis
+}
+
+/** Whether Redis answers, and whether it is set up as a broker needs it. */
+export async function checkRedis(redis: Redis): Promise<Health> {
+  try {
+    const info = await withTimeout(redis.info(), 2_000)
+    const field = (name: string): string => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? ''
+    const warnings = []
+    const policy = field('maxmemory_policy')
+    if (policy && policy !== 'noeviction')
+      warnings.push(`Redis has maxmemory-policy ${policy}: set noeviction, or tasks can be lost`)
+    if (field('aof_enabled') === '0')
+      warnings.push('Redis has no append-only file: tasks are lost when it restarts')
+    const problems = Number.parseInt(field('redis_version'), 10) < 7 ? ['Redis is older than 7.0'] : []
+    return { ok: problems.length === 0, problems, warnings }
+  } catch {
+    return { ok: false, problems: ['Redis does not answer'] }
+  }
+}
+
+/** Rejects when a promise takes longer; for connections whose commands wait without limit. */
+export async function withTimeout<T>(pending: Promise<T>, timeoutMs: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
+  })
+  return Promise.race([pending, timeout]).finally(() => clearTimeout(timer))
+}

@@ -1,0 +1,145 @@
+// The event log on Redis streams: the one caller of append-event.lua and read-page.lua.
+
+import { readFileSync } from 'node:fs'
+import type { Redis } from 'ioredis'
+import type { ChannelEvent, DataFormat, NewEvent } from './event.ts'
+import { taskChannel } from './event.ts'
+import { type Position, parsePosition } from './event-id.ts'
+import {
+  DEFAULT_PAGE,
+  type EventLog,
+  type LogPage,
+  type PageLimits,
+  type Retention,
+  type TaskAppend,
+  type TaskWrite,
+} from './event-log.ts'
+import { logKey, taskKey, topicKey } from './keys.ts'
+
+const lua = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8')
+
+interface ScriptCommands {
+  millraceAppend(numberOfKeys: number, ...args: (string | number)[]): Promise<string[]>
+  millraceReadPageBuffer(
+    key: string,
+    after: string,
+    maxEvents: number,
+    maxBytes: number,
+  ): Promise<[Buffer, RawEntry[]]>
+}
+type RawEntry = [id: Buffer, fields: Buffer[]]
+
+export interface EventLogRetention {
+  readonly channels: Retention
+  /** Most events of one task. Its log has no idle expiry: it goes with the task. */
+  readonly taskMaxEvents: number
+}
+
+export class RedisEventLog implements EventLog {
+  readonly #redis: Redis & ScriptCommands
+  readonly #retention: EventLogRetention
+
+  /** `redis` stays the caller's: it is neither configured nor closed here. */
+  constructor(redis: Redis, retention: EventLogRetention) {
+    redis.defineCommand('millraceAppend', { lua: lua('./append-event.lua') })
+    redis.defineCommand('millraceReadPage', { lua: lua('./read-page.lua'), numberOfKeys: 1, readOnly: true })
+    this.#redis = redis as Redis & ScriptCommands
+    this.#retention = retention
+  }
+
+  async append(channel: string, events: readonly NewEvent[]): Promise<Position> {
+    const { maxEvents, ttlMs } = this.#retention.channels
+    const [, first] = await this.#redis.millraceAppend(
+      1,
+      logKey(channel),
+      ...appendArguments(channel, maxEvents, ttlMs, events),
+    )
+    return requirePosition(first)
+  }
+
+  async appendToTask(taskId: string, events: readonly NewEvent[], write: TaskWrite): Promise<TaskAppend> {
+    const channel = taskChannel(taskId)
+    const fields = Object.entries(write.set).flatMap(([field, value]) => [field, value ?? ''])
+    const [outcome = '', detail = '', cancel] = await this.#redis.millraceAppend(
+      2,
+      logKey(channel),
+      taskKey(taskId),
+      ...appendArguments(channel, this.#retention.taskMaxEvents, write.expireMs ?? 0, events),
+      write.from.join(' '),
+      write.run ?? '',
+      write.write ?? '',
+      ...fields,
+    )
+    const cancelRequested = cancel === '1'
+    switch (outcome) {
+      case 'ok':
+        return { outcome, first: requirePosition(detail), cancelRequested }
+      case 'repeated':
+        return { outcome, lastEventId: detail, cancelRequested }
+      case 'fenced':
+      case 'refused':
+        return { outcome, state: detail }
+      case 'exists':
+      case 'unknown':
+        return { outcome }
+      default:
+        throw new Error(`append-event.lua answered ${outcome}`)
+    }
+  }
+
+  async readPage(
+    channel: string,
+    after: Position | 'earliest',
+    limits: PageLimits = DEFAULT_PAGE,
+  ): Promise<LogPage> {
+    const [head, entries] = await this.#redis.millraceReadPageBuffer(
+      logKey(channel),
+      after === 'earliest' ? '-' : `${after.epoch}-${after.seq}`,
+      limits.maxEvents,
+      limits.maxBytes,
+    )
+    return { events: entries.map(toEvent), head: parsePosition(head.toString()) }
+  }
+
+  async heads(channels: readonly string[]): Promise<(Position | null)[]> {
+    const pipeline = this.#redis.pipeline()
+    for (const channel of channels) pipeline.xrevrange(logKey(channel), '+', '-', 'COUNT', 1)
+    const replies = (await pipeline.exec()) ?? []
+    return replies.map(([error, entries]) => {
+      if (error) throw error
+      const [last] = entries as [string, string[]][]
+      return last ? requirePosition(last[0]) : null
+    })
+  }
+}
+
+function appendArguments(
+  channel: string,
+  maxEvents: number,
+  expireMs: number,
+  events: readonly NewEvent[],
+): (string | number)[] {
+  const args: (string | number)[] = ['PUBLISH', topicKey(channel), maxEvents, expireMs, events.length]
+  for (const event of events) args.push(event.type, event.time, event.format, event.data)
+  return args
+}
+
+function toEvent([id, fields]: RawEntry): ChannelEvent {
+  // The fields' order is append-event.lua's: type, time, and the data under the name of their format.
+  const [, type, , time, format, data] = fields as [Buffer, Buffer, Buffer, Buffer, Buffer, Buffer]
+  const { epoch, seq } = requirePosition(id.toString('latin1'))
+  return {
+    epoch,
+    seq,
+    type: type.toString('latin1'),
+    time: Number(time.toString('latin1')),
+    format: format.toString('latin1') as DataFormat,
+    data,
+  }
+}
+
+function requirePosition(id: string | undefined): Position {
+  const position = id === undefined ? null : parsePosition(id)
+  if (!position) throw new Error(`not an event id in the log: ${id}`)
+  return position
+}

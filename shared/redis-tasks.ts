@@ -1,0 +1,134 @@
+// The tasks' records in Redis: create, read, list, forget. Changes of state go through the event log, since
+// every one of them is an event.
+
+import type { Redis } from 'ioredis'
+import { taskChannel } from './event.ts'
+import type { EventLog, TaskAppend } from './event-log.ts'
+import { INDEX_KEY, logKey, OPEN_KEY, taskIdOfMember, taskKey, taskMember } from './keys.ts'
+import type { TaskRecord, TaskState } from './task.ts'
+import { parseTaskFields } from './task-record.ts'
+import type { Transition } from './task-transitions.ts'
+
+/** What finds a task in the index. */
+type TaskKey = Pick<TaskRecord, 'id' | 'createdAt'>
+
+export interface TaskFilter {
+  readonly state?: TaskState | undefined
+  readonly type?: string | undefined
+}
+
+export interface TaskPage {
+  readonly tasks: TaskRecord[]
+  /** Goes into the next call's `after`; null at the end. */
+  readonly next: string | null
+}
+
+/** Index entries that one call of `list` reads at most, so that a rare filter can't scan everything. */
+const MAX_SCAN = 2_000
+const SCAN_STEP = 200
+
+export class TaskStore {
+  readonly #redis: Redis
+  readonly log: EventLog
+
+  constructor(redis: Redis, log: EventLog) {
+    this.#redis = redis
+    this.log = log
+  }
+
+  /** Carries out a transition; see {@link TaskAppend} for what can come of it. */
+  async apply(taskId: string, { event, write }: Transition): Promise<TaskAppend> {
+    return this.log.appendToTask(taskId, [event], write)
+  }
+
+  /**
+   * Notes a task as open and lists it. Done before its record is written, so that whatever exists can be
+   * found; an entry without a record is skipped and swept later.
+   */
+  async register(task: TaskKey): Promise<void> {
+    const member = taskMember(task)
+    await allOrThrow(this.#redis.pipeline().zadd(OPEN_KEY, 0, member).zadd(INDEX_KEY, 0, member).exec())
+  }
+
+  /** Undoes `register` for a task whose id was taken. */
+  async unregister(task: TaskKey): Promise<void> {
+    const member = taskMember(task)
+    await allOrThrow(this.#redis.pipeline().zrem(OPEN_KEY, member).zrem(INDEX_KEY, member).exec())
+  }
+
+  async load(taskId: string): Promise<TaskRecord | null> {
+    return parseTaskFields(await this.#redis.hgetall(taskKey(taskId)))
+  }
+
+  /** State and last event alone: cheaper than the record, which holds input and result. */
+  async loadState(taskId: string): Promise<{ state: TaskState; lastEventId: string } | null> {
+    const [state, lastEventId] = await this.#redis.hmget(taskKey(taskId), 'state', 'lastEventId')
+    return state && lastEventId ? { state: state as TaskState, lastEventId } : null
+  }
+
+  /** An ended task needs no more watching. */
+  async close(task: TaskKey): Promise<void> {
+    await this.#redis.zrem(OPEN_KEY, taskMember(task))
+  }
+
+  /** Notes that a worker gave a run back in good order, so that the next run does not count it as lost. */
+  async markHandedBack(taskId: string, run: number): Promise<void> {
+    await this.#redis.hset(taskKey(taskId), 'handedBackRun', run)
+  }
+
+  /** Undoes a submission that could not be queued. */
+  async forget(task: TaskKey): Promise<void> {
+    await this.#redis.del(taskKey(task.id), logKey(taskChannel(task.id)))
+    await this.unregister(task)
+  }
+
+  /**
+   * Newest first. With a filter a page may hold fewer tasks than `limit` and still have a `next`, since a
+   * call reads a bounded number of entries.
+   */
+  async list(filter: TaskFilter, limit: number, after: string | null): Promise<TaskPage> {
+    const tasks: TaskRecord[] = []
+    let last = after
+    for (let scanned = 0; scanned < MAX_SCAN; scanned += SCAN_STEP) {
+      const members = await this.#redis.zrange(
+        INDEX_KEY,
+        last === null ? '+' : `(${last}`,
+        '-',
+        'BYLEX',
+        'REV',
+        'LIMIT',
+        0,
+        SCAN_STEP,
+      )
+      const records = await this.#loadMany(members.map(taskIdOfMember))
+      for (const [i, member] of members.entries()) {
+        const task = records[i]
+        last = member
+        if (!task || !matches(task, filter)) continue
+        tasks.push(task)
+        if (tasks.length === limit)
+          return { tasks, next: i === members.length - 1 && members.length < SCAN_STEP ? null : member }
+      }
+      if (members.length < SCAN_STEP) return { tasks, next: null }
+    }
+    return { tasks, next: last }
+  }
+
+  async #loadMany(taskIds: string[]): Promise<(TaskRecord | null)[]> {
+    const pipeline = this.#redis.pipeline()
+    for (const id of taskIds) pipeline.hgetall(taskKey(id))
+    const replies = (await pipeline.exec()) ?? []
+    return replies.map(([error, fields]) => {
+      if (error) throw error
+      return parseTaskFields(fields as Record<string, string>)
+    })
+  }
+}
+
+function matches(task: TaskRecord, { state, type }: TaskFilter): boolean {
+  return (state === undefined || task.state === state) && (type === undefined || task.type === type)
+}
+
+async function allOrThrow(pending: Promise<[error: Error | null, result: unknown][] | null>): Promise<void> {
+  for (const [error] of (await pending) ?? []) if (error) throw error
+}

@@ -1,0 +1,120 @@
+// Puts tasks into BullMQ and takes them out again: submit and cancel. BullMQ leases and schedules; the truth
+// about a task is its record.
+
+import { Queue } from 'bullmq'
+import type { Redis } from 'ioredis'
+import { MillraceError } from './errors.ts'
+import { CANCEL_TOPIC, QUEUE_NAME, QUEUE_PREFIX } from './keys.ts'
+import type { TaskStore } from './redis-tasks.ts'
+import { isTerminal, type TaskRecord, type TaskRequest } from './task.ts'
+import { cancelling, ended, submitted } from './task-transitions.ts'
+
+/**
+ * BullMQ's own attempts only cover faults of the wrapper around a handler (Redis gone in the middle of it);
+ * the attempts that a task is given are counted in its record.
+ */
+const WRAPPER_ATTEMPTS = 1_000
+const WRAPPER_RETRY_MS = 1_000
+
+/** A cancellation can meet a task that changes state at the same moment; each round sees a newer one. */
+const CANCEL_ROUNDS = 5
+
+export class TaskQueue {
+  readonly #queue: Queue
+  readonly #redis: Redis
+  readonly #tasks: TaskStore
+
+  /** `redis` stays the caller's. */
+  constructor(redis: Redis, tasks: TaskStore) {
+    this.#redis = redis
+    this.#tasks = tasks
+    this.#queue = new Queue(QUEUE_NAME, { connection: redis, prefix: QUEUE_PREFIX, skipMetasUpdate: true })
+    // Faults of the connection surface in the calls below; without a listener they would end the process.
+    this.#queue.on('error', () => undefined)
+  }
+
+  /**
+   * Records and queues a task; when this returns, the task is in Redis. Throws `task-exists`, or what Redis
+   * threw after having undone what was recorded.
+   */
+  async submit(request: TaskRequest): Promise<TaskRecord> {
+    const key = { id: request.id, createdAt: Date.now() }
+    await this.#tasks.register(key)
+    const answer = await this.#tasks.apply(request.id, submitted(request, key.createdAt))
+    if (answer.outcome === 'exists') {
+      const other = await this.#tasks.load(request.id)
+      if (other?.createdAt !== key.createdAt) await this.#tasks.unregister(key)
+      throw new MillraceError('task-exists', `a task with the id ${request.id} exists already`)
+    }
+    try {
+      await this.enqueue(request)
+    } catch (error) {
+      // Where Redis can't be reached for this either, the reconciler queues the task, whose caller was told
+      // that the outcome is unclear.
+      await this.#tasks.forget(key).catch(() => undefined)
+      throw error
+    }
+    const task = await this.#tasks.load(request.id)
+    if (!task) throw new MillraceError('internal', `the task ${request.id} vanished while it was submitted`)
+    return task
+  }
+
+  /** Gives a recorded task to the workers. A job that exists already stays as it is. */
+  async enqueue(task: Pick<TaskRequest, 'id' | 'type' | 'priority' | 'delayMs'>): Promise<void> {
+    await this.#queue.add(
+      task.type,
+      {},
+      {
+        jobId: task.id,
+        priority: task.priority,
+        delay: task.delayMs,
+        attempts: WRAPPER_ATTEMPTS,
+        backoff: { type: 'fixed', delay: WRAPPER_RETRY_MS },
+        removeOnComplete: true,
+        removeOnFail: true,
+      },
+    )
+  }
+
+  /**
+   * Cancels a task: at once while it waits, by its worker while it runs. Answers the task as it is then, or
+   * null when there is none; a task that had ended before is left alone and answered.
+   */
+  async cancel(taskId: string, reason?: string): Promise<TaskRecord | null> {
+    for (let round = 0; round < CANCEL_ROUNDS; round++) {
+      const task = await this.#tasks.load(taskId)
+      if (!task || isTerminal(task.state)) return task
+      if (task.cancelRequested) return task
+      const done =
+        task.state === 'running'
+          ? await this.#cancelRunning(task, reason)
+          : await this.#cancelWaiting(task, reason)
+      if (done) return this.#tasks.load(taskId)
+    }
+    throw new MillraceError('internal', `the task ${taskId} kept changing while it was being cancelled`)
+  }
+
+  async close(): Promise<void> {
+    await this.#queue.close()
+  }
+
+  async #cancelWaiting(task: TaskRecord, reason: string | undefined): Promise<boolean> {
+    const transition = ended(
+      task,
+      { state: 'cancelled', reason },
+      { now: Date.now(), from: ['scheduled', 'queued'] },
+    )
+    if ((await this.#tasks.apply(task.id, transition)).outcome !== 'ok') return false
+    await this.#tasks.close(task)
+    // A worker that takes the job in this moment sees that the task has ended.
+    await this.#queue.remove(task.id).catch(() => undefined)
+    return true
+  }
+
+  async #cancelRunning(task: TaskRecord, reason: string | undefined): Promise<boolean> {
+    if ((await this.#tasks.apply(task.id, cancelling(task, reason, Date.now()))).outcome !== 'ok')
+      return false
+    await this.#redis.publish(CANCEL_TOPIC, task.id)
+    return true
+  }
+}

@@ -1,0 +1,65 @@
+// A task's record as the flat fields of a Redis hash, both ways. Pure.
+
+import type { TaskRecord, TaskRequest, TaskState } from './task.ts'
+
+type Fields = Record<string, string>
+
+/** The fields of a new task's hash. */
+export function newTaskFields(request: TaskRequest, now: number): Record<string, string | number> {
+  const delayed = request.delayMs > 0
+  return {
+    id: request.id,
+    type: request.type,
+    state: delayed ? 'scheduled' : 'queued',
+    attempt: 1,
+    attempts: request.attempts,
+    run: 0,
+    input: JSON.stringify(request.input),
+    priority: request.priority,
+    timeoutMs: request.timeoutMs,
+    retainMs: request.retainMs,
+    createdAt: now,
+    ...(request.backoff && { backoff: JSON.stringify(request.backoff) }),
+    ...(delayed && { runAt: now + request.delayMs }),
+    ...(request.expiresInMs !== null && { expiresAt: now + request.expiresInMs }),
+  }
+}
+
+/** Reads a hash as HGETALL gives it; null when it is empty, as that of an unknown task is. */
+export function parseTaskFields(fields: Fields): TaskRecord | null {
+  if (fields.id === undefined) return null
+  return {
+    id: fields.id,
+    type: fields.type ?? '',
+    state: fields.state as TaskState,
+    attempt: Number(fields.attempt),
+    attempts: Number(fields.attempts),
+    backoff: json(fields.backoff) as TaskRecord['backoff'],
+    run: Number(fields.run),
+    lostRuns: Number(fields.lostRuns ?? 0),
+    handedBackRun: numberOrNull(fields.handedBackRun),
+    runToken: fields.runToken ?? null,
+    input: json(fields.input),
+    priority: Number(fields.priority),
+    timeoutMs: Number(fields.timeoutMs),
+    retainMs: Number(fields.retainMs),
+    runAt: numberOrNull(fields.runAt),
+    expiresAt: numberOrNull(fields.expiresAt),
+    cancelRequested: fields.cancel === '1',
+    progress: json(fields.progress) as TaskRecord['progress'],
+    result: json(fields.result),
+    error: json(fields.error) as TaskRecord['error'],
+    createdAt: Number(fields.createdAt),
+    startedAt: numberOrNull(fields.startedAt),
+    finishedAt: numberOrNull(fields.finishedAt),
+    lastEventId: fields.lastEventId ?? '',
+  }
+}
+
+function json(text: string | undefined): unknown {
+  return text === undefined ? null : JSON.parse(text)
+}
+
+function numberOrNull(text: string | undefined): number | null {
+  return text === undefined ? null : Number(text)
+}

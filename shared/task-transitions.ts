@@ -1,0 +1,139 @@
+// What may happen to a task, and what each step writes: its event, the states it may start from, the fields
+// it changes. Pure; append-event.lua carries a transition out atomically.
+
+import type { NewEvent } from './event.ts'
+import type { TaskWrite } from './event-log.ts'
+import { type TaskError, type TaskRecord, type TaskRequest, taskEvent } from './task.ts'
+import { newTaskFields } from './task-record.ts'
+
+/** One event and the write that goes with it. */
+export interface Transition {
+  readonly event: NewEvent
+  readonly write: TaskWrite
+}
+
+/** How a task ended. */
+export type TaskOutcome =
+  | { state: 'completed'; result: unknown }
+  | { state: 'failed'; error: TaskError }
+  | { state: 'cancelled' | 'expired'; reason?: string | undefined }
+
+/** Where an outcome may come from: a task can fail before it starts, but only a running one completes. */
+const ENDS_FROM = {
+  completed: ['running'],
+  failed: ['scheduled', 'queued', 'running'],
+  cancelled: ['scheduled', 'queued', 'running'],
+  expired: ['scheduled', 'queued'],
+} as const
+
+/** A new task, as `queued` or, with a delay, `scheduled`. */
+export function submitted(request: TaskRequest, now: number): Transition {
+  const set = newTaskFields(request, now)
+  return {
+    event: taskEvent(
+      request.id,
+      1,
+      'queued',
+      waitingData(set.state === 'scheduled' ? now + request.delayMs : null),
+      now,
+    ),
+    write: { from: [], set },
+  }
+}
+
+/** The delay of a task, or of its retry, is over. */
+export function due(task: TaskRecord, now: number): Transition {
+  return {
+    event: taskEvent(task.id, task.attempt, 'queued', waitingData(null), now),
+    write: { from: ['scheduled'], run: task.run, set: { state: 'queued', runAt: null } },
+  }
+}
+
+/**
+ * A worker begins a run. Every older run may no longer write.
+ */
+export function started(
+  task: TaskRecord,
+  { worker, token, now }: { worker: string; token: string; now: number },
+): Transition {
+  const run = task.run + 1
+  return {
+    event: taskEvent(task.id, task.attempt, 'started', { worker, run }, now),
+    write: {
+      from: ['queued', 'running'],
+      run: task.run,
+      set: {
+        state: 'running',
+        run,
+        runToken: token,
+        write: null,
+        startedAt: task.startedAt ?? now,
+        lostRuns: lostRuns(task),
+      },
+    },
+  }
+}
+
+/** Runs of the current attempt that were lost, at the moment in which the next one begins. */
+export function lostRuns(task: TaskRecord): number {
+  const lastWasLost = task.state === 'running' && task.handedBackRun !== task.run
+  return task.lostRuns + (lastWasLost ? 1 : 0)
+}
+
+/** An attempt failed and another one follows after `delayMs`. */
+export function retrying(
+  task: TaskRecord,
+  { run, error, delayMs, now }: { run: number; error: TaskError; delayMs: number; now: number },
+): Transition {
+  const runAt = now + delayMs
+  return {
+    event: taskEvent(
+      task.id,
+      task.attempt,
+      'retrying',
+      { error, nextAttemptAt: new Date(runAt).toISOString() },
+      now,
+    ),
+    write: {
+      from: ['running'],
+      run,
+      set: { state: 'scheduled', attempt: task.attempt + 1, runAt, lostRuns: 0 },
+    },
+  }
+}
+
+/** Somebody asked for a running task to be cancelled; its worker is told. */
+export function cancelling(task: TaskRecord, reason: string | undefined, now: number): Transition {
+  return {
+    event: taskEvent(task.id, task.attempt, 'cancelling', { reason }, now),
+    write: { from: ['running'], set: { cancel: '1' } },
+  }
+}
+
+/** The end of a task; `run` fences when it is a run that ends it. */
+export function ended(
+  task: Pick<TaskRecord, 'id' | 'attempt' | 'retainMs'>,
+  outcome: TaskOutcome,
+  { run, now, from }: { run?: number; now: number; from?: readonly string[] },
+): Transition {
+  const { state, ...data } = outcome
+  return {
+    event: taskEvent(task.id, task.attempt, state, data, now),
+    write: {
+      from: from ?? ENDS_FROM[state],
+      ...(run !== undefined && { run }),
+      set: {
+        state,
+        finishedAt: now,
+        runAt: null,
+        ...(outcome.state === 'completed' && { result: JSON.stringify(outcome.result ?? null) }),
+        ...(outcome.state === 'failed' && { error: JSON.stringify(outcome.error) }),
+      },
+      expireMs: task.retainMs,
+    },
+  }
+}
+
+function waitingData(runAt: number | null): object {
+  return runAt === null ? { state: 'queued' } : { state: 'scheduled', runAt: new Date(runAt).toISOString() }
+}
