@@ -2,15 +2,11 @@
 // It checks nothing: definitions are validated where they are loaded, since a plain object may be one too.
 
 import type { z } from 'zod'
+import type { Backoff } from '../shared/task.ts'
+
+export type { Backoff }
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
-
-/** Pause before the next attempt: `delayMs` each time, or doubled each time; `jitter` (0–1) randomises that share of it. */
-export interface Backoff {
-  type: 'fixed' | 'exponential'
-  delayMs: number
-  jitter?: number
-}
 
 /** What a running handler is given. Every method resolves when the event is recorded or, for progress, taken over. */
 export interface TaskContext {
@@ -46,6 +42,7 @@ export interface TaskDefinition<Input = unknown> {
   input?: z.ZodType<Input>
   /** 1–25, default 1; a submitter may say otherwise. */
   attempts?: number
+  /** Pause before a further attempt; none by default. A submitter may say otherwise. */
   backoff?: Backoff
   /** For one attempt, at most 7 days, default 1 h; a submitter may say otherwise. */
   timeoutMs?: number
