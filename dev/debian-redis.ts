@@ -21,7 +21,7 @@ export async function debianRedis(search: RedisSearch): Promise<RedisServer> {
 
   await runCommand('apt-get', ['--version'], { env: search.env, timeoutMs: APT_TIMEOUT_MS })
   await runCommand('dpkg', ['--version'], { env: search.env, timeoutMs: APT_TIMEOUT_MS })
-  search.onOutput("downloading the distribution's own redis-server package with apt")
+  search.onProgress("downloading the distribution's own redis-server package with apt")
   await mkdir(search.cacheDir, { recursive: true })
   await removeAbandoned(search.cacheDir)
   const work = await mkdtemp(`${home}.partial-`)

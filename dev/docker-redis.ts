@@ -8,20 +8,23 @@ const ENGINE_TIMEOUT_MS = 10_000
 const PULL_TIMEOUT_MS = 300_000
 
 /** Rejects where there is no Docker engine, or no image and no way to get it. */
-export async function dockerRedis({ env, signal, onOutput }: RedisSearch): Promise<RedisServer> {
+export async function dockerRedis({ env, signal, onProgress }: RedisSearch): Promise<RedisServer> {
   const docker = (args: string[], timeoutMs: number) => runCommand('docker', args, { env, timeoutMs, signal })
   await docker(['version', '--format', '{{.Server.Version}}'], ENGINE_TIMEOUT_MS)
   const present = await docker(['image', 'inspect', IMAGE], ENGINE_TIMEOUT_MS).catch(() => undefined)
   if (!present) {
-    onOutput(`pulling ${IMAGE} with docker`)
+    onProgress(`pulling ${IMAGE} with docker`)
     await docker(['pull', '--quiet', IMAGE], PULL_TIMEOUT_MS)
   }
   return {
     source: `${IMAGE} in Docker`,
     env,
     command: containerCommand,
+    // Without the caller's signal: what it interrupts still has to be ended. A container that isn't there is fine.
     kill: launch =>
-      runCommand('docker', ['kill', containerName(launch)], { env, timeoutMs: ENGINE_TIMEOUT_MS }),
+      runCommand('docker', ['kill', containerName(launch)], { env, timeoutMs: ENGINE_TIMEOUT_MS }).catch(
+        () => undefined,
+      ),
   }
 }
 

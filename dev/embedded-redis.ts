@@ -6,7 +6,7 @@ import { freePort } from './free-port.ts'
 import { projectRoot } from './project-root.ts'
 import { launchRedis, type RedisProcess } from './redis-process.ts'
 import { untilReady } from './redis-ready.ts'
-import type { RedisServer } from './redis-server.ts'
+import type { RedisLaunch, RedisServer } from './redis-server.ts'
 
 const STOP_TIMEOUT_MS = 15_000
 const PORT_ATTEMPTS = 5
@@ -24,9 +24,11 @@ export interface EmbeddedRedisOptions {
   cacheDir?: string
   /** Where to look for programs (PATH). Default: this process's own environment. */
   env?: NodeJS.ProcessEnv
-  /** Breaks off a search or download. Means nothing once Redis runs. */
-  signal?: AbortSignal
-  /** Lines that the server or a download says. */
+  /** Breaks off a search, a download or a start. */
+  signal?: AbortSignal | undefined
+  /** Told in words before a download. */
+  onProgress?: (line: string) => void
+  /** Each line that the server prints. */
   onOutput?: (line: string) => void
 }
 
@@ -49,16 +51,15 @@ export interface EmbeddedRedis {
 
 /** Resolves when Redis answers. Rejects with one line: nothing to run, directory in use, or why it ended. */
 export async function startEmbeddedRedis(options: EmbeddedRedisOptions): Promise<EmbeddedRedis> {
-  const onOutput = options.onOutput ?? (() => {})
   const server = await findRedis({
     cacheDir: options.cacheDir ?? join(projectRoot(), '.millrace'),
     env: options.env ?? process.env,
     signal: options.signal,
-    onOutput,
+    onProgress: options.onProgress ?? (() => {}),
   })
   mkdirSync(options.dir, { recursive: true })
   const dir = realpathSync(options.dir)
-  const run = (port: number) => runOn(server, { dir, port, settings: settingsFor(options) }, onOutput)
+  const run = (port: number) => runOn(server, { dir, port, settings: settingsFor(options) }, options)
   const { port, child } = options.port
     ? { port: options.port, child: await run(options.port) }
     : await onFreePort(run)
@@ -79,12 +80,12 @@ function settingsFor(options: EmbeddedRedisOptions): Record<string, string> {
 
 async function runOn(
   server: RedisServer,
-  launch: { dir: string; port: number; settings: Record<string, string> },
-  onOutput: (line: string) => void,
+  launch: RedisLaunch,
+  { signal, onOutput = () => {} }: EmbeddedRedisOptions,
 ): Promise<RedisProcess> {
   const child = launchRedis(server, launch, onOutput)
   try {
-    await untilReady(urlOf(launch.port), child)
+    await untilReady(urlOf(launch.port), child, signal)
     return child
   } catch (error) {
     await child.kill()
@@ -100,7 +101,7 @@ async function onFreePort(run: (port: number) => Promise<RedisProcess>) {
     try {
       return { port, child: await run(port) }
     } catch (error) {
-      const taken = /already in use|already allocated/i.test((error as Error).message)
+      const taken = /already in use|already allocated|failed listening/i.test((error as Error).message)
       if (!taken || attempt === PORT_ATTEMPTS) throw error
     }
   }

@@ -24,7 +24,8 @@ export interface RedisSearch {
   cacheDir: string
   env: NodeJS.ProcessEnv
   signal?: AbortSignal | undefined
-  onOutput: (line: string) => void
+  /** Told before something that takes a while. */
+  onProgress: (line: string) => void
 }
 
 const OLDEST_MAJOR = 7
