@@ -1,0 +1,79 @@
+// What a gateway measures beyond what every process does. The labels have few values each: never a task, a
+// channel, a path or a caller.
+
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+
+const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+
+/** Registers the metrics of a gateway and answers them for the parts that feed them. */
+export function createGatewayMetrics(registry: Registry) {
+  const registers = [registry]
+  return {
+    connections: new Gauge({
+      name: 'millrace_sse_connections',
+      help: 'Open event streams.',
+      registers,
+    }),
+    connectionsClosed: new Counter({
+      name: 'millrace_sse_connections_closed_total',
+      help: 'Event streams that have ended, by the reason.',
+      labelNames: ['reason'],
+      registers,
+    }),
+    channelsActive: new Gauge({
+      name: 'millrace_channels_active',
+      help: 'Channels that at least one open event stream follows.',
+      registers,
+    }),
+    eventsReceived: new Counter({
+      name: 'millrace_events_received_total',
+      help: 'Events that came over pub/sub.',
+      registers,
+    }),
+    eventsSent: new Counter({
+      name: 'millrace_events_sent_total',
+      help: 'Events written to event streams, straight from pub/sub (live) or read from the log (catchup).',
+      labelNames: ['path'],
+      registers,
+    }),
+    delivery: new Histogram({
+      name: 'millrace_delivery_seconds',
+      help: 'From the time of a live event to its write to the socket.',
+      buckets: LATENCY_SECONDS,
+      registers,
+    }),
+    catchups: new Counter({
+      name: 'millrace_catchups_total',
+      help: 'Times that an event stream had to read from the log, by the reason.',
+      labelNames: ['reason'],
+      registers,
+    }),
+    gaps: new Counter({
+      name: 'millrace_gaps_total',
+      help: 'Gaps that subscribers were told of, by the reason.',
+      labelNames: ['reason'],
+      registers,
+    }),
+    pubsubProbe: new Histogram({
+      name: 'millrace_pubsub_probe_seconds',
+      help: 'From a publish of the gateway to itself until it is received.',
+      buckets: LATENCY_SECONDS,
+      registers,
+    }),
+    tasksSubmitted: new Counter({
+      name: 'millrace_tasks_submitted_total',
+      help: 'Accepted tasks.',
+      labelNames: ['type'],
+      registers,
+    }),
+    httpRequests: new Histogram({
+      name: 'millrace_http_request_duration_seconds',
+      help: 'Time to answer a request; of an event stream, time until it is open. The route is the pattern.',
+      labelNames: ['method', 'route', 'status'],
+      buckets: LATENCY_SECONDS,
+      registers,
+    }),
+  }
+}
+
+export type GatewayMetrics = ReturnType<typeof createGatewayMetrics>
