@@ -38,5 +38,6 @@ function explain(command: string, timeoutMs: number, error: CommandFailure): str
   if (error.code === 'ENOENT') return `${command} is not installed`
   if (error.name === 'AbortError') return `${command} was interrupted`
   if (error.killed) return `${command} took longer than ${timeoutMs / 1000} s`
-  return error.stderr?.trim().split('\n').at(-1) || `${command} failed with ${error.code ?? error.message}`
+  const lastLine = error.stderr?.trim().split('\n').at(-1)?.replace(/^E: /, '')
+  return `${command}: ${lastLine || `exit code ${error.code}`}`
 }
