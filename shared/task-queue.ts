@@ -28,7 +28,13 @@ export class TaskQueue {
   constructor(redis: Redis, tasks: TaskStore) {
     this.#redis = redis
     this.#tasks = tasks
-    this.#queue = new Queue(QUEUE_NAME, { connection: redis, prefix: QUEUE_PREFIX, skipMetasUpdate: true })
+    this.#queue = new Queue(QUEUE_NAME, {
+      connection: redis,
+      prefix: QUEUE_PREFIX,
+      skipMetasUpdate: true,
+      // The check is asked once, and where Redis fails to answer just then, every later call fails with it.
+      skipVersionCheck: true,
+    })
     // Faults of the connection surface in the calls below; without a listener they would end the process.
     this.#queue.on('error', () => undefined)
   }

@@ -3,6 +3,7 @@
 
 import type { Redis } from 'ioredis'
 import { TYPES_KEY } from './keys.ts'
+import type { Backoff } from './task.ts'
 
 /** An announced type, as `GET /v1/task-types` shows it. */
 export interface TaskType {
@@ -10,6 +11,8 @@ export interface TaskType {
   /** JSON Schema (2020-12) of the input; null when the handler takes anything. */
   readonly inputSchema: object | null
   readonly attempts: number
+  /** Absent: none. */
+  readonly backoff?: Backoff | undefined
   readonly timeoutMs: number
 }
 
