@@ -31,9 +31,11 @@ export async function dockerRedis({ env, signal, onProgress }: RedisSearch): Pro
 function containerCommand(launch: RedisLaunch): string[] {
   const options = ['--rm', '--name', containerName(launch), '--publish', `127.0.0.1:${launch.port}:6379`]
   const data = ['--volume', `${launch.dir}:/data`, '--user', `${process.getuid?.()}:${process.getgid?.()}`]
+  // Past the image's own entry point, which would give the data to another user.
+  const program = ['--entrypoint', 'redis-server', IMAGE]
   // Inside the container a connection comes from the bridge, never from its loopback.
   const settings = settingArguments({ bind: '0.0.0.0', 'protected-mode': 'no', ...launch.settings })
-  return ['docker', 'run', ...options, ...data, IMAGE, 'redis-server', ...settings]
+  return ['docker', 'run', ...options, ...data, ...program, ...settings]
 }
 
 /** One name a data directory, so that Docker too refuses a second server on it. */

@@ -14,6 +14,7 @@ import type { RedisLaunch, RedisServer } from './redis-server.ts'
 const LAUNCHER = `
 read -r go <&3 || exit 0
 (
+  PATH=$PATH:/usr/bin:/bin
   while read -r line <&3; do :; done
   kill -TERM $$
   for second in 1 2 3 4 5 6 7 8 9 10; do sleep 1; kill -0 $$ || exit 0; done
