@@ -31,6 +31,12 @@ export const TYPES_KEY = 'mr:types'
 /** Pub/sub name on which workers hear of cancellations; the message is the task's id. */
 export const CANCEL_TOPIC = 'mr:cancel'
 
+/** String: held by the worker that does the current round of repairs. */
+export const RECONCILER_KEY = 'mr:reconciler'
+
+/** Hash: how far the rounds have come through each sorted set. */
+export const RECONCILER_CURSORS_KEY = 'mr:reconciler:cursors'
+
 /** BullMQ's prefix and queue; the braces keep its keys in one slot of a cluster. */
 export const QUEUE_PREFIX = '{mr}'
 export const QUEUE_NAME = 'tasks'

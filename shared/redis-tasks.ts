@@ -10,7 +10,33 @@ import { parseTaskFields } from './task-record.ts'
 import type { Transition } from './task-transitions.ts'
 
 /** What finds a task in the index. */
-type TaskKey = Pick<TaskRecord, 'id' | 'createdAt'>
+export type TaskKey = Pick<TaskRecord, 'id' | 'createdAt'>
+
+/** A record without what can be large. */
+export type TaskHeader = Omit<TaskRecord, 'input' | 'result' | 'progress' | 'error' | 'backoff'>
+
+const HEADER_FIELDS = [
+  'id',
+  'type',
+  'state',
+  'attempt',
+  'attempts',
+  'run',
+  'lostRuns',
+  'handedBackRun',
+  'runToken',
+  'priority',
+  'timeoutMs',
+  'retainMs',
+  'runAt',
+  'expiresAt',
+  'cancel',
+  'cancelReason',
+  'createdAt',
+  'startedAt',
+  'finishedAt',
+  'lastEventId',
+]
 
 export interface TaskFilter {
   readonly state?: TaskState | undefined
@@ -64,6 +90,26 @@ export class TaskStore {
   async loadState(taskId: string): Promise<{ state: TaskState; lastEventId: string } | null> {
     const [state, lastEventId] = await this.#redis.hmget(taskKey(taskId), 'state', 'lastEventId')
     return state && lastEventId ? { state: state as TaskState, lastEventId } : null
+  }
+
+  /** Records without their large parts, in the order asked; null where there is none. */
+  async loadHeaders(taskIds: readonly string[]): Promise<(TaskHeader | null)[]> {
+    const pipeline = this.#redis.pipeline()
+    for (const id of taskIds) pipeline.hmget(taskKey(id), ...HEADER_FIELDS)
+    const replies = (await pipeline.exec()) ?? []
+    return replies.map(([error, values]) => {
+      if (error) throw error
+      const present = HEADER_FIELDS.map((field, i) => [field, (values as (string | null)[])[i]] as const)
+      return parseTaskFields(Object.fromEntries(present.filter(isPresent)))
+    })
+  }
+
+  /** Those of the tasks that somebody has asked to cancel. */
+  async cancelRequested(taskIds: readonly string[]): Promise<string[]> {
+    const pipeline = this.#redis.pipeline()
+    for (const id of taskIds) pipeline.hget(taskKey(id), 'cancel')
+    const replies = (await pipeline.exec()) ?? []
+    return taskIds.filter((_, i) => replies[i]?.[1] === '1')
   }
 
   /** An ended task needs no more watching. */
@@ -127,6 +173,10 @@ export class TaskStore {
 
 function matches(task: TaskRecord, { state, type }: TaskFilter): boolean {
   return (state === undefined || task.state === state) && (type === undefined || task.type === type)
+}
+
+function isPresent(entry: readonly [string, string | null | undefined]): entry is readonly [string, string] {
+  return entry[1] !== null && entry[1] !== undefined
 }
 
 async function allOrThrow(pending: Promise<[error: Error | null, result: unknown][] | null>): Promise<void> {

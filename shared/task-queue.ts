@@ -16,6 +16,13 @@ import { cancelling, ended, submitted } from './task-transitions.ts'
 const WRAPPER_ATTEMPTS = 1_000
 const WRAPPER_RETRY_MS = 1_000
 
+/** How many tasks wait to be run, run, and wait for their time. */
+export interface QueueCounts {
+  readonly queued: number
+  readonly running: number
+  readonly scheduled: number
+}
+
 /** A cancellation can meet a task that changes state at the same moment; each round sees a newer one. */
 const CANCEL_ROUNDS = 5
 
@@ -100,6 +107,40 @@ export class TaskQueue {
     throw new MillraceError('internal', `the task ${taskId} kept changing while it was being cancelled`)
   }
 
+  /** Takes a task's job out, unless a worker holds it. */
+  async remove(taskId: string): Promise<void> {
+    await this.#queue.remove(taskId)
+  }
+
+  /** Those of the tasks that have no job. */
+  async withoutJob(taskIds: readonly string[]): Promise<string[]> {
+    const pipeline = this.#redis.pipeline()
+    for (const id of taskIds) pipeline.exists(this.#queue.toKey(id))
+    const replies = (await pipeline.exec()) ?? []
+    return taskIds.filter((_, i) => replies[i]?.[1] === 0)
+  }
+
+  async counts(): Promise<QueueCounts> {
+    const { wait, prioritized, active, delayed } = await this.#queue.getJobCounts(
+      'wait',
+      'prioritized',
+      'active',
+      'delayed',
+    )
+    return {
+      queued: (wait ?? 0) + (prioritized ?? 0),
+      running: active ?? 0,
+      scheduled: delayed ?? 0,
+    }
+  }
+
+  /** Ids of a few waiting tasks, those that wait longest among them: the next ones and the least urgent. */
+  async sampleWaiting(count: number): Promise<string[]> {
+    const next = await this.#queue.getRanges(['wait', 'prioritized'], 0, count - 1, true)
+    const last = await this.#queue.getRanges(['prioritized'], 0, count - 1, false)
+    return [...new Set([...next, ...last])]
+  }
+
   async close(): Promise<void> {
     await this.#queue.close()
   }
@@ -113,7 +154,7 @@ export class TaskQueue {
     if ((await this.#tasks.apply(task.id, transition)).outcome !== 'ok') return false
     await this.#tasks.close(task)
     // A worker that takes the job in this moment sees that the task has ended.
-    await this.#queue.remove(task.id).catch(() => undefined)
+    await this.remove(task.id).catch(() => undefined)
     return true
   }
 

@@ -46,6 +46,7 @@ export function parseTaskFields(fields: Fields): TaskRecord | null {
     runAt: numberOrNull(fields.runAt),
     expiresAt: numberOrNull(fields.expiresAt),
     cancelRequested: fields.cancel === '1',
+    cancelReason: fields.cancelReason ?? null,
     progress: json(fields.progress) as TaskRecord['progress'],
     result: json(fields.result),
     error: json(fields.error) as TaskRecord['error'],

@@ -106,7 +106,7 @@ export function retrying(
 export function cancelling(task: TaskRecord, reason: string | undefined, now: number): Transition {
   return {
     event: taskEvent(task.id, task.attempt, 'cancelling', { reason }, now),
-    write: { from: ['running'], set: { cancel: '1' } },
+    write: { from: ['running'], set: { cancel: '1', cancelReason: reason ?? null } },
   }
 }
 

@@ -87,6 +87,8 @@ export interface TaskRecord {
   readonly runAt: number | null
   readonly expiresAt: number | null
   readonly cancelRequested: boolean
+  /** Why, as whoever asked put it. */
+  readonly cancelReason: string | null
   readonly progress: TaskProgress | null
   readonly result: unknown
   readonly error: TaskError | null
