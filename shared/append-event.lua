@@ -19,11 +19,11 @@ local count = tonumber(ARGV[5])
 local firstEvent = 6
 local firstGuard = firstEvent + count * 4
 local allowed, run, write, firstField = ARGV[firstGuard], ARGV[firstGuard + 1], ARGV[firstGuard + 2], firstGuard + 3
-local cancel = ''
+local cancel, lastOfTask = '', nil
 
 if state then
   local now = redis.call('HMGET', state, 'state', 'run', 'write', 'lastEventId', 'cancel')
-  cancel = now[5] or ''
+  cancel, lastOfTask = now[5] or '', now[4]
   if allowed == '' then
     if now[1] then return { 'exists' } end
   else
@@ -34,37 +34,46 @@ if state then
   end
 end
 
--- The last entry is cheap to read; XINFO is needed only where every entry was trimmed or deleted.
-local function currentEpoch()
-  local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
-  if #last > 0 then return string.match(last[1][1], '^%d+') end
-  if redis.call('EXISTS', log) == 0 then return nil end
+-- The epoch of an empty or restarted log stands in its last id only.
+local function epochOfLastId()
   local info = redis.call('XINFO', 'STREAM', log)
   for i = 1, #info, 2 do
     if info[i] == 'last-generated-id' then return string.match(info[i + 1], '^%d+') end
   end
 end
 
-local epoch = currentEpoch()
+-- '-*' continues an epoch; a fresh one begins with an explicit 1, since '-*' would begin it with 0.
 local nextId
-if epoch then
-  nextId = epoch .. '-*'
-else
+if redis.call('EXISTS', log) == 0 then
   local time = redis.call('TIME')
-  epoch = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
-  -- '-*' would begin at 0
-  nextId = epoch .. '-1'
+  nextId = time[1] .. string.format('%03d', math.floor(time[2] / 1000)) .. '-1'
+elseif lastOfTask then
+  nextId = string.match(lastOfTask, '^%d+') .. '-*'
+else
+  local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
+  nextId = (#last > 0 and string.match(last[1][1], '^%d+') or epochOfLastId()) .. '-*'
 end
 
 -- Approximate trimming is cheaper but keeps whole nodes of up to 100 entries, too coarse for a small limit.
 local trim = maxEvents < 1000 and '=' or '~'
+local function add(id, type, time, format, data)
+  return redis.pcall('XADD', log, 'MAXLEN', trim, maxEvents, id, 'type', type, 'time', time, format, data)
+end
+
 local firstId, lastId
 local message = {}
 for i = firstEvent, firstGuard - 1, 4 do
   local type, time, format, data = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  lastId = redis.call('XADD', log, 'MAXLEN', trim, maxEvents, nextId, 'type', type, 'time', time, format, data)
-  firstId = firstId or lastId
-  nextId = epoch .. '-*'
+  lastId = add(nextId, type, time, format, data)
+  if not firstId then
+    if lastId.err then
+      -- new-epoch.lua moved the log's last id past its last entry.
+      lastId = add(epochOfLastId() .. '-*', type, time, format, data)
+    end
+    if lastId.err then return lastId end
+    firstId = lastId
+    nextId = string.match(firstId, '^%d+') .. '-*'
+  end
   message[#message + 1] = lastId .. ' ' .. time .. ' ' .. type .. ' ' .. format .. ' ' .. #data .. '\n'
   message[#message + 1] = data
 end

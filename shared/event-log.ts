@@ -7,7 +7,7 @@ import type { Position } from './event-id.ts'
 export interface LogPage {
   /** In order, oldest first; empty when nothing stands after the position asked for. */
   readonly events: ChannelEvent[]
-  /** The last event of the log; null when the channel has no log (never written to, or expired). */
+  /** The last id of the log; null when the channel has no log (never written to, or expired). */
   readonly head: Position | null
 }
 
@@ -64,6 +64,11 @@ export interface EventLog {
   appendToTask(taskId: string, events: readonly NewEvent[], write: TaskWrite): Promise<TaskAppend>
   /** The events after a position, or from the oldest retained one. */
   readPage(channel: string, after: Position | 'earliest', limits?: PageLimits): Promise<LogPage>
+  /**
+   * Tells the log of an event that was in it. If the log has gone back behind it (failover, restore), it goes
+   * on in a new epoch. Only for ids of own appends and received events: a client could forge one.
+   */
+  assertReached(channel: string, known: Position): Promise<void>
   /** The last event of each channel, null where there is no log. In the order asked. */
   heads(channels: readonly string[]): Promise<(Position | null)[]>
 }

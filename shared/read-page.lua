@@ -4,13 +4,11 @@
 -- KEYS[1]  the log (stream)
 -- ARGV     position to read after ('-' = from the oldest), most events, bytes after which no further event is
 --          read
--- returns  {id of the last entry or '', {entry, …}} with entry = {id, {'type', type, 'time', time, format, data}}
+-- returns  {last id of the log ('' = there is none), {entry, …}}
+--          with entry = {id, {'type', type, 'time', time, format, data}}
 
 local log = KEYS[1]
 local after, maxEvents, maxBytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-
-local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
-if #last == 0 then return { '', {} } end
 
 local CHUNK = 32
 local entries, bytes = {}, 0
@@ -25,4 +23,11 @@ while #entries < maxEvents and bytes < maxBytes do
   end
   from = '(' .. entries[#entries][1]
 end
-return { last[1][1], entries }
+
+if #entries > 0 then return { redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1][1], entries } end
+if redis.call('EXISTS', log) == 0 then return { '', entries } end
+-- The last id, which may be past the last entry.
+local info = redis.call('XINFO', 'STREAM', log)
+for i = 1, #info, 2 do
+  if info[i] == 'last-generated-id' then return { info[i + 1], entries } end
+end

@@ -1,4 +1,4 @@
-// The event log on Redis streams: the one caller of append-event.lua and read-page.lua.
+// The event log on Redis streams: the one caller of append-event.lua, read-page.lua and new-epoch.lua.
 
 import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
@@ -20,6 +20,7 @@ const lua = (name: string): string => readFileSync(new URL(name, import.meta.url
 
 interface ScriptCommands {
   millraceAppend(numberOfKeys: number, ...args: (string | number)[]): Promise<string[]>
+  millraceNewEpoch(key: string, epoch: number, seq: number): Promise<null>
   millraceReadPageBuffer(
     key: string,
     after: string,
@@ -43,6 +44,7 @@ export class RedisEventLog implements EventLog {
   constructor(redis: Redis, retention: EventLogRetention) {
     redis.defineCommand('millraceAppend', { lua: lua('./append-event.lua') })
     redis.defineCommand('millraceReadPage', { lua: lua('./read-page.lua'), numberOfKeys: 1, readOnly: true })
+    redis.defineCommand('millraceNewEpoch', { lua: lua('./new-epoch.lua'), numberOfKeys: 1 })
     this.#redis = redis as Redis & ScriptCommands
     this.#retention = retention
   }
@@ -99,6 +101,10 @@ export class RedisEventLog implements EventLog {
       limits.maxBytes,
     )
     return { events: entries.map(toEvent), head: parsePosition(head.toString()) }
+  }
+
+  async assertReached(channel: string, known: Position): Promise<void> {
+    await this.#redis.millraceNewEpoch(logKey(channel), known.epoch, known.seq)
   }
 
   async heads(channels: readonly string[]): Promise<(Position | null)[]> {

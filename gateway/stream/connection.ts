@@ -1,0 +1,198 @@
+// One viewer: its socket, its cursor, and how events are put for it. Where in the log it stands is the
+// business of its subscriptions.
+
+import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { formatPosition } from '../../shared/event-id.ts'
+import { isTerminal } from '../../shared/task.ts'
+import type { CloseReason } from './close-reason.ts'
+import type { CursorCodec } from './cursor.ts'
+import {
+  type Chunk,
+  chunkOf,
+  controlFrame,
+  cursorFrame,
+  envelopeFrame,
+  type FramedEvent,
+  HEARTBEAT_FRAME,
+} from './sse-frame.ts'
+import type { Subscription } from './subscription.ts'
+
+/** Bytes that may wait in the socket of a live viewer; past it the viewer reads from the log at its own pace. */
+const MAX_BUFFERED_BYTES = 256 * 1024
+
+/** How a viewer wants its events. */
+export interface ViewerOptions {
+  readonly cursor: CursorCodec
+  /** Events come in envelopes that name their channel. */
+  readonly envelope: boolean
+  /** Whether `event:` is sent. */
+  readonly named: boolean
+  /** Only these types, and what always passes; null = all. */
+  readonly types: ReadonlySet<string> | null
+}
+
+const HEARTBEAT = chunkOf([HEARTBEAT_FRAME])
+
+export class Connection {
+  readonly options: ViewerOptions
+  subscriptions: Subscription[] = []
+  closed = false
+  /** Milliseconds of `performance.now()`. */
+  lastWriteAt = 0
+  /** Since when nothing more fits into the socket; 0 while something does. */
+  blockedSince = 0
+  readonly #response: ServerResponse
+  readonly #socket: Socket
+  readonly #chunked: boolean
+  readonly #onClose: (connection: Connection, reason: CloseReason) => void
+  #waiting: (() => void)[] = []
+  /** The cursor has moved past events that the viewer did not get, so that it does not know it. */
+  #cursorUnsent = false
+
+  /** `response` has its head sent; from here on its body is written here alone. */
+  constructor(
+    response: ServerResponse,
+    options: ViewerOptions,
+    onClose: (connection: Connection, reason: CloseReason) => void,
+  ) {
+    this.#response = response
+    const { socket } = response
+    if (!socket) throw new Error('the response has no socket')
+    this.#socket = socket
+    this.#chunked = response.chunkedEncoding
+    this.options = options
+    this.#onClose = onClose
+    this.#socket.on('drain', this.#drained)
+    this.#socket.on('close', this.#gone)
+  }
+
+  /** Whether this viewer takes the frames that are shared by all viewers of a channel. */
+  get takesSharedFrames(): boolean {
+    return !this.options.envelope && this.options.named && this.options.types === null
+  }
+
+  /** Whether a live viewer keeps up. */
+  get keepsUp(): boolean {
+    return this.#socket.writableLength < MAX_BUFFERED_BYTES
+  }
+
+  get blocked(): boolean {
+    return this.blockedSince > 0
+  }
+
+  /** Resolves when the socket takes more, or is closed. */
+  async writable(): Promise<void> {
+    if (!this.blocked || this.closed) return
+    await new Promise<void>(resolve => {
+      this.#waiting.push(resolve)
+    })
+  }
+
+  /** Writes a chunk; at most what one page or one flush holds, since callers look at `blocked` in between. */
+  write(chunk: Chunk): void {
+    if (this.closed) return
+    this.lastWriteAt = performance.now()
+    // Past http's own write, which would format the same chunk anew for every viewer.
+    const accepted = this.#socket.write(this.#chunked ? chunk.bytes : chunk.body)
+    if (!accepted && !this.blocked) this.blockedSince = this.lastWriteAt
+  }
+
+  /** Writes the events that this viewer wants, each under the cursor as it is with it. Answers how many. */
+  writeEvents(subscription: Subscription, events: readonly FramedEvent[]): number {
+    const frames: Buffer[] = []
+    for (const event of events) {
+      subscription.position = { epoch: event.epoch, seq: event.seq }
+      if (this.#wants(event.type)) frames.push(this.#frame(subscription.feed.channel, event))
+    }
+    if (frames.length > 0) this.write(chunkOf(frames))
+    const last = events.at(-1)
+    this.#cursorUnsent = last !== undefined && !this.#wants(last.type)
+    return frames.length
+  }
+
+  /** Writes a control event; `gap` carries the cursor from which the viewer goes on. */
+  writeControl(type: 'gap' | 'snapshot', subscription: Subscription, data: object): void {
+    const { envelope, named } = this.options
+    const frame = controlFrame(type, data, {
+      named,
+      cursor: type === 'gap' ? this.#cursor() : null,
+      // Unnamed events always come in the envelope: without a type nothing else would tell them apart.
+      envelope:
+        envelope || !named
+          ? { channel: subscription.feed.channel, id: formatPosition(subscription.position) }
+          : null,
+    })
+    this.write(chunkOf([frame]))
+    if (type === 'gap') this.#cursorUnsent = false
+  }
+
+  /** Tells the client where it stands although no event says so, so that it resumes from here. */
+  writeCursor(): void {
+    this.#cursorUnsent = false
+    this.write(chunkOf([cursorFrame(this.#cursor())]))
+  }
+
+  /** Breaks a silence: by the cursor where the viewer does not know it, else by a comment. */
+  heartbeat(): void {
+    if (this.blocked) return
+    if (this.#cursorUnsent) this.writeCursor()
+    else this.write(HEARTBEAT)
+  }
+
+  /** A task of the stream has ended; with the last one the stream ends. */
+  subscriptionEnded(): void {
+    if (this.subscriptions.every(({ ended }) => ended)) this.end('ended')
+  }
+
+  /** Ends the response in good order; what was written before still arrives. */
+  end(reason: CloseReason): void {
+    if (this.closed) return
+    this.#finish(reason)
+    this.#response.end()
+  }
+
+  /** Gives up on a socket that takes nothing. */
+  destroy(reason: CloseReason): void {
+    if (this.closed) return
+    this.#finish(reason)
+    this.#socket.destroy()
+  }
+
+  #wants(type: string): boolean {
+    return this.options.types === null || this.options.types.has(type) || isTerminal(type)
+  }
+
+  #frame(channel: string, event: FramedEvent): Buffer {
+    const { envelope, named } = this.options
+    if (!envelope && named) return event.frame
+    return envelopeFrame(channel, event, this.#cursor(), named)
+  }
+
+  #cursor(): string {
+    return this.options.cursor.format(this.subscriptions.map(({ position }) => position))
+  }
+
+  readonly #drained = (): void => {
+    this.blockedSince = 0
+    this.#wake()
+  }
+
+  readonly #gone = (): void => this.#finish('client')
+
+  #finish(reason: CloseReason): void {
+    if (this.closed) return
+    this.closed = true
+    // The socket may serve further requests.
+    this.#socket.off('drain', this.#drained)
+    this.#socket.off('close', this.#gone)
+    this.#wake()
+    this.#onClose(this, reason)
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const resolve of waiting) resolve()
+  }
+}

@@ -1,0 +1,244 @@
+// The event streams of a gateway: opens them, keeps them alive, ends them in an orderly way.
+
+import type { ServerResponse } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
+import type { GatewayConfig } from '../../shared/config.ts'
+import { MillraceError } from '../../shared/errors.ts'
+import { taskOfChannel } from '../../shared/event.ts'
+import { comparePositions, type Position, parsePosition } from '../../shared/event-id.ts'
+import type { EventLog } from '../../shared/event-log.ts'
+import type { Logger } from '../../shared/log.ts'
+import type { TaskStore } from '../../shared/redis-tasks.ts'
+import { isTerminal, viewTask } from '../../shared/task.ts'
+import type { GatewayMetrics } from '../metrics.ts'
+import type { CloseReason } from './close-reason.ts'
+import { Connection, type ViewerOptions } from './connection.ts'
+import { Hub } from './hub.ts'
+import { chunkOf, openingFrame, retryFrame } from './sse-frame.ts'
+import { type Origin, type Start, Subscription, type SubscriptionContext } from './subscription.ts'
+
+/** What a client asks for. */
+export interface StreamRequest {
+  readonly viewer: ViewerOptions
+  /** The cursor as the client sent it; null without one. */
+  readonly cursor: string | null
+  /** Where channels begin that have no cursor; null = by their kind. */
+  readonly origin: Origin | null
+}
+
+/** The client waits this long before it reconnects. */
+const RETRY_MS = 2_000
+
+/** A socket that takes nothing for this long is closed; its client may resume. */
+const WRITE_TIMEOUT_MS = 60_000
+
+/** While Redis is away, a stream that waits for it looks again this often. */
+const REDIS_RETRY_MS = 500
+
+const HEADERS = {
+  'Content-Type': 'text/event-stream',
+  'Cache-Control': 'no-cache, no-transform',
+  'X-Accel-Buffering': 'no',
+}
+
+interface Dependencies {
+  readonly config: GatewayConfig
+  /** A connection for subscriptions alone. */
+  readonly subscriber: Redis
+  readonly log: EventLog
+  readonly tasks: TaskStore
+  readonly logger: Logger
+  readonly metrics: GatewayMetrics
+}
+
+/** The ends of those tasks among some channels that have ended, by channel. */
+type Ends = ReadonlyMap<string, Position>
+
+export class EventStreams {
+  readonly #config: GatewayConfig
+  readonly #tasks: TaskStore
+  readonly #logger: Logger
+  readonly #metrics: GatewayMetrics
+  readonly #hub: Hub
+  readonly #connections = new Set<Connection>()
+  readonly #context: SubscriptionContext
+  #ticker: NodeJS.Timeout | undefined
+  #draining = false
+
+  constructor({ config, subscriber, log, tasks, logger, metrics }: Dependencies) {
+    this.#config = config
+    this.#tasks = tasks
+    this.#logger = logger
+    this.#metrics = metrics
+    this.#hub = new Hub(subscriber, log, logger, metrics)
+    this.#context = {
+      snapshot: channel => this.#snapshot(channel),
+      onCatchUp: reason => metrics.catchups.inc({ reason }),
+      onSent: (count, path) => metrics.eventsSent.inc({ path }, count),
+      onGap: ({ reason }) => metrics.gaps.inc({ reason }),
+      onFault: error => logger.debug({ err: error }, 'a read of the log failed; it is repeated'),
+    }
+  }
+
+  /** True once the gateway takes no further streams. */
+  get draining(): boolean {
+    return this.#draining
+  }
+
+  start(): void {
+    const { MILLRACE_HEARTBEAT_MS: heartbeatMs } = this.#config
+    this.#ticker = setInterval(() => this.#tick(heartbeatMs), Math.max(10, Math.min(1_000, heartbeatMs / 8)))
+  }
+
+  /** Ends all streams at random moments within MILLRACE_DRAIN_MS, so that their clients don't come back at once. */
+  async stop(): Promise<void> {
+    this.#draining = true
+    await Promise.all(
+      [...this.#connections].map(async connection => {
+        await delay(Math.random() * this.#config.MILLRACE_DRAIN_MS)
+        connection.write(chunkOf([retryFrame(Math.round(RETRY_MS * (0.5 + Math.random())))]))
+        connection.end('drain')
+      }),
+    )
+    clearInterval(this.#ticker)
+  }
+
+  /**
+   * Opens a stream on a response that has nothing sent yet; it then belongs to the stream. Answers `ended`,
+   * with the response untouched, when the client has seen all there will ever be. Throws `task-not-found`,
+   * `gateway-full` or `shutting-down`.
+   */
+  async open(request: StreamRequest, response: ServerResponse): Promise<'open' | 'ended'> {
+    if (this.#draining) throw new MillraceError('shutting-down', 'the gateway is shutting down')
+    if (this.#connections.size >= this.#config.MILLRACE_MAX_CONNECTIONS) {
+      throw new MillraceError('gateway-full', 'the gateway has no room for another stream')
+    }
+    const ends = await this.#ends(request).catch(error => {
+      if (error instanceof MillraceError) throw error
+      // Redis is away: an EventSource would give up for good on an error, so the stream waits instead.
+      return null
+    })
+    if (ends && this.#hasSeenAll(request, ends)) return 'ended'
+    if (response.destroyed) return 'open'
+    response.writeHead(200, HEADERS).flushHeaders()
+    const connection = new Connection(response, request.viewer, (closed, reason) =>
+      this.#closed(closed, reason),
+    )
+    this.#connections.add(connection)
+    this.#metrics.connections.set(this.#connections.size)
+    connection.write(chunkOf([openingFrame(RETRY_MS)]))
+    this.#run(connection, request, ends).catch(error => {
+      this.#logger.error({ err: error }, 'a stream failed')
+      connection.destroy('fault')
+    })
+    return 'open'
+  }
+
+  async #run(connection: Connection, request: StreamRequest, knownEnds: Ends | null): Promise<void> {
+    const ends = knownEnds ?? (await this.#endsWhenBack(connection, request))
+    if (!ends || connection.closed) return
+    const { channels } = request.viewer.cursor
+    const starts = this.#starts(request)
+    connection.subscriptions = channels.map(channel => {
+      const feed = this.#hub.feed(channel)
+      const subscription = new Subscription(feed, connection, ends.get(channel) ?? null, this.#context)
+      this.#hub.attach(subscription)
+      return subscription
+    })
+    this.#metrics.channelsActive.set(this.#hub.channels)
+    // All positions are found before the first event goes out, since each event carries the whole cursor.
+    const gaps = await Promise.all(
+      connection.subscriptions.map((subscription, i) =>
+        subscription.begin(starts[i]!, originOf(channels[i]!, request)),
+      ),
+    )
+    if (connection.closed) return
+    if (gaps.every(gap => gap === null) && this.#startsAtHead(request)) connection.writeCursor()
+    await Promise.all(
+      connection.subscriptions.map((subscription, i) => subscription.catchUp('connect', gaps[i] ?? null)),
+    )
+  }
+
+  /** Without a cursor a stream that begins at the end has shown its client no id to resume from. */
+  #startsAtHead(request: StreamRequest): boolean {
+    const { channels } = request.viewer.cursor
+    return request.cursor === null && channels.some(channel => originOf(channel, request) === 'latest')
+  }
+
+  #starts({ cursor, viewer }: StreamRequest): Start[] {
+    if (cursor === null) return viewer.cursor.channels.map(() => ({ after: 'none' }))
+    const positions = viewer.cursor.parse(cursor)
+    return viewer.cursor.channels.map((_, i) => ({ after: positions?.[i] ?? 'unknown' }))
+  }
+
+  #hasSeenAll(request: StreamRequest, ends: Ends): boolean {
+    const { channels } = request.viewer.cursor
+    const starts = this.#starts(request)
+    return channels.every((channel, i) => {
+      const end = ends.get(channel)
+      const { after } = starts[i]!
+      if (!end) return false
+      if (typeof after === 'object') return comparePositions(after, end) === 0
+      return after === 'none' && originOf(channel, request) === 'latest'
+    })
+  }
+
+  /** Reads which tasks have ended. A stream of one unknown task is refused. */
+  async #ends({ viewer }: StreamRequest): Promise<Ends> {
+    const ends = new Map<string, Position>()
+    const { channels } = viewer.cursor
+    await Promise.all(
+      channels.map(async channel => {
+        const taskId = taskOfChannel(channel)
+        if (taskId === null) return
+        const task = await this.#tasks.loadState(taskId)
+        if (!task && !viewer.envelope) throw new MillraceError('task-not-found', `there is no task ${taskId}`)
+        const end = task && isTerminal(task.state) ? parsePosition(task.lastEventId) : null
+        if (end) ends.set(channel, end)
+      }),
+    )
+    return ends
+  }
+
+  async #endsWhenBack(connection: Connection, request: StreamRequest): Promise<Ends | null> {
+    while (!connection.closed) {
+      try {
+        return await this.#ends(request)
+      } catch (error) {
+        if (error instanceof MillraceError) {
+          connection.end('gone')
+          return null
+        }
+        await delay(REDIS_RETRY_MS * (0.5 + Math.random()))
+      }
+    }
+    return null
+  }
+
+  async #snapshot(channel: string): Promise<object | null> {
+    const taskId = taskOfChannel(channel)
+    const task = taskId === null ? null : await this.#tasks.load(taskId)
+    return task && viewTask(task)
+  }
+
+  #closed(connection: Connection, reason: CloseReason): void {
+    this.#connections.delete(connection)
+    for (const subscription of connection.subscriptions) this.#hub.detach(subscription)
+    this.#metrics.connections.set(this.#connections.size)
+    this.#metrics.channelsActive.set(this.#hub.channels)
+    this.#metrics.connectionsClosed.inc({ reason })
+  }
+
+  #tick(heartbeatMs: number): void {
+    const now = performance.now()
+    for (const connection of this.#connections) {
+      if (connection.blocked && now - connection.blockedSince > WRITE_TIMEOUT_MS) connection.destroy('slow')
+      else if (now - connection.lastWriteAt >= heartbeatMs) connection.heartbeat()
+    }
+  }
+}
+
+function originOf(channel: string, { origin }: StreamRequest): Origin {
+  return origin ?? (taskOfChannel(channel) === null ? 'latest' : 'earliest')
+}

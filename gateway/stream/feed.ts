@@ -1,0 +1,176 @@
+// One channel on this gateway: what is known of its log's end, its recent events in memory, who follows it.
+// However many viewers ask for the same page of the log, it is read once.
+
+import { type ChannelEvent, taskOfChannel } from '../../shared/event.ts'
+import { comparePositions, formatPosition, ORIGIN, type Position, relate } from '../../shared/event-id.ts'
+import { DEFAULT_PAGE, type EventLog, type LogPage, type PageLimits } from '../../shared/event-log.ts'
+import { type Chunk, chunkOf, type FramedEvent, frameEvent } from './sse-frame.ts'
+import type { Subscription } from './subscription.ts'
+import { Tail, type TailBudget } from './tail.ts'
+
+/** A page whose events have their frames. */
+export interface FramedPage extends LogPage {
+  readonly events: FramedEvent[]
+}
+
+/** Frames gathered for the viewers that stand at one position. */
+interface Gathered {
+  readonly chunk: Chunk
+  readonly count: number
+  readonly lastType: string
+  /** Apart from the event, so that viewers that stand here don't hold on to its frame. */
+  readonly end: Position
+}
+
+/** Bytes of frames that one gathered chunk takes at most, unless its first frame is larger. */
+const MAX_GATHERED_BYTES = 256 * 1024
+
+/** Distinct positions of which one flush keeps the gathered chunk. */
+const MAX_GATHERED = 8
+
+/** Runs a read of the log when it is its turn. */
+export type ReadGate = <T>(read: () => Promise<T>) => Promise<T>
+
+export class Feed {
+  readonly channel: string
+  /** Whether this is the channel of a task, which ends. */
+  readonly isTask: boolean
+  readonly subscriptions = new Set<Subscription>()
+  /** Resolves when pub/sub brings this channel's events: what is appended after a later read arrives. */
+  readonly attached: Promise<void>
+  readonly tail: Tail
+  /** The last position heard of or read; ORIGIN when there is no log; null before anything is known. */
+  head: Position | null = null
+  /** When the events were appended that came in since the last flush; ms since 1970. */
+  unflushed: number[] = []
+  readonly #log: EventLog
+  readonly #gate: ReadGate
+  readonly #reads = new Map<string, Promise<FramedPage>>()
+  readonly #gathered = new Map<string, Gathered | null>()
+
+  constructor(
+    channel: string,
+    {
+      attached,
+      log,
+      gate,
+      budget,
+    }: { attached: Promise<void>; log: EventLog; gate: ReadGate; budget: TailBudget },
+  ) {
+    this.channel = channel
+    this.isTask = taskOfChannel(channel) !== null
+    this.attached = attached
+    this.tail = new Tail(budget)
+    this.#log = log
+    this.#gate = gate
+  }
+
+  /** Takes over what pub/sub brought; answers the events that were new. */
+  receive(events: readonly ChannelEvent[]): readonly ChannelEvent[] {
+    const news = events.filter(event => {
+      if (this.head && relate(this.head, event) === 'duplicate') return false
+      this.tail.push(frameEvent(event))
+      this.head = { epoch: event.epoch, seq: event.seq }
+      return true
+    })
+    this.#gathered.clear()
+    return news
+  }
+
+  /** Whether a position is the end of the log, as far as this gateway has heard. */
+  isHead(position: Position): boolean {
+    return this.head !== null && comparePositions(this.head, position) === 0
+  }
+
+  /** The frames after a position in one chunk, from memory; null when they aren't there. */
+  gatherAfter(position: Position): Gathered | null {
+    const key = formatPosition(position)
+    const known = this.#gathered.get(key)
+    if (known !== undefined) return known
+    const gathered = gather(this.tail.after(position))
+    // Viewers stand at few positions at once; whoever stands elsewhere has its chunk gathered anew.
+    if (this.#gathered.size < MAX_GATHERED) this.#gathered.set(key, gathered)
+    return gathered
+  }
+
+  /** Done with a flush: the chunks that its viewers shared are let go. */
+  forgetGathered(): void {
+    this.#gathered.clear()
+  }
+
+  /** The page of the log after a position. Afterwards `head` is at least the page's. */
+  read(after: Position | 'earliest'): Promise<FramedPage> {
+    return this.#share(after === 'earliest' ? after : formatPosition(after), after, DEFAULT_PAGE)
+  }
+
+  /** The last position of the log; null when there is none. */
+  async readHead(): Promise<Position | null> {
+    return (await this.#share('head', 'earliest', { maxEvents: 0, maxBytes: 0 })).head
+  }
+
+  /** Takes over what another look at the log said; pub/sub may have lost anything that lies before. */
+  async reconcile(head: Position): Promise<void> {
+    if (!this.head) return
+    if (comparePositions(head, this.head) > 0) this.head = head
+    else if (comparePositions(head, this.head) < 0) await this.#restart(this.head)
+  }
+
+  /** Whether an event is retained at a position. */
+  async contains(position: Position): Promise<boolean> {
+    const before = { epoch: position.epoch, seq: position.seq - 1 }
+    const limits = { maxEvents: 1, maxBytes: 1 }
+    const { events } = await this.#share(`at ${formatPosition(position)}`, before, limits)
+    return events[0] !== undefined && comparePositions(events[0], position) === 0
+  }
+
+  #share(key: string, after: Position | 'earliest', limits: PageLimits): Promise<FramedPage> {
+    const underWay = this.#reads.get(key)
+    if (underWay) return underWay
+    const reading = this.#gate(() => this.#readPage(after, limits)).finally(() => this.#reads.delete(key))
+    this.#reads.set(key, reading)
+    return reading
+  }
+
+  async #readPage(after: Position | 'earliest', limits: PageLimits): Promise<FramedPage> {
+    // Known before the read was sent: an event that comes in during the read says nothing about the log.
+    const known = this.head
+    const page = await this.#log.readPage(this.channel, after, limits)
+    const head = page.head ?? ORIGIN
+    if (known && comparePositions(head, known) < 0) {
+      await this.#restart(known)
+      return this.#readPage(after, limits)
+    }
+    if (!this.head || comparePositions(this.head, head) < 0) this.head = head
+    const events = page.events.map(frameEvent)
+    this.#remember(events)
+    return { ...page, events }
+  }
+
+  /** The log went back behind a position: it goes on in a new epoch, and whoever follows it is told. */
+  async #restart(known: Position): Promise<void> {
+    await this.#log.assertReached(this.channel, known)
+    this.head = null
+    this.tail.clear()
+  }
+
+  /** Keeps a page in the tail where it goes on from it, so that the next viewer needs no read. */
+  #remember(events: readonly FramedEvent[]): void {
+    for (const event of events) {
+      const { last } = this.tail
+      if (!last || relate(last, event) === 'successor') this.tail.push(event)
+    }
+  }
+}
+
+function gather(events: readonly FramedEvent[] | null): Gathered | null {
+  if (!events || events.length === 0) return null
+  const frames: Buffer[] = []
+  let bytes = 0
+  for (const { frame } of events) {
+    if (frames.length > 0 && bytes + frame.length > MAX_GATHERED_BYTES) break
+    frames.push(frame)
+    bytes += frame.length
+  }
+  const { epoch, seq, type } = events[frames.length - 1]!
+  return { chunk: chunkOf(frames), count: frames.length, lastType: type, end: { epoch, seq } }
+}

@@ -1,0 +1,100 @@
+// The bytes of the event stream (WHATWG HTML, "Server-sent events"), and of the HTTP/1.1 chunk around them
+// (RFC 9112, section 7.1). Pure.
+
+import { type ChannelEvent, eventData } from '../../shared/event.ts'
+import { formatPosition } from '../../shared/event-id.ts'
+
+/** An event with its finished frame, which is built once on a gateway and written to every viewer. */
+export interface FramedEvent extends ChannelEvent {
+  readonly frame: Buffer
+}
+
+const FRAME_END = Buffer.from('\n\n')
+const LINE_END = /\r\n|\r|\n/
+
+/** First bytes of every stream. */
+export function openingFrame(retryMs: number): Buffer {
+  return Buffer.from(`retry: ${retryMs}\n: millrace\n\n`)
+}
+
+/** A comment keeps proxies and clients from taking a silent stream for a dead one. */
+export const HEARTBEAT_FRAME: Buffer = Buffer.from(':\n\n')
+
+/** How long a client waits before it reconnects. */
+export function retryFrame(retryMs: number): Buffer {
+  return Buffer.from(`retry: ${retryMs}\n\n`)
+}
+
+/**
+ * Moves the client's cursor without dispatching an event: a block without data only sets the last event id
+ * (WHATWG HTML, 9.2.6).
+ */
+export function cursorFrame(cursor: string): Buffer {
+  return Buffer.from(`id: ${cursor}\n\n`)
+}
+
+/** Builds an event's frame. The data of a JSON event become a view on it, so that they are held once. */
+export function frameEvent(event: ChannelEvent): FramedEvent {
+  const head = `id: ${formatPosition(event)}\nevent: ${event.type}\ndata: `
+  if (event.format === 'text') {
+    const lines = event.data.toString().split(LINE_END).join('\ndata: ')
+    return { ...event, frame: Buffer.from(`${head}${lines}\n\n`) }
+  }
+  const frame = Buffer.allocUnsafe(head.length + event.data.length + FRAME_END.length)
+  frame.write(head, 'latin1')
+  event.data.copy(frame, head.length)
+  FRAME_END.copy(frame, head.length + event.data.length)
+  return { ...event, frame, data: frame.subarray(head.length, head.length + event.data.length) }
+}
+
+/** An event in its envelope, under the cursor of one connection. `named` says whether `event:` is sent. */
+export function envelopeFrame(channel: string, event: ChannelEvent, cursor: string, named: boolean): Buffer {
+  const data = event.format === 'json' ? event.data.toString() : JSON.stringify(event.data.toString())
+  const envelope = `{"channel":${JSON.stringify(channel)},"id":"${formatPosition(event)}","type":"${event.type}","time":"${new Date(event.time).toISOString()}","data":${data}}`
+  return Buffer.from(`id: ${cursor}\n${named ? `event: ${event.type}\n` : ''}data: ${envelope}\n\n`)
+}
+
+/** A control event, which stands in no log. `channel` is given where events come in envelopes. */
+export function controlFrame(
+  type: 'gap' | 'snapshot',
+  data: object,
+  {
+    cursor,
+    envelope,
+    named,
+  }: { cursor: string | null; envelope: { channel: string; id: string } | null; named: boolean },
+): Buffer {
+  const id = cursor === null ? '' : `id: ${cursor}\n`
+  const body = envelope
+    ? { channel: envelope.channel, id: envelope.id, type, time: new Date().toISOString(), data }
+    : data
+  return Buffer.from(`${id}${named ? `event: ${type}\n` : ''}data: ${JSON.stringify(body)}\n\n`)
+}
+
+/** An event as the JSON history shows it. */
+export function historyEntry(event: ChannelEvent): { id: string; type: string; time: string; data: unknown } {
+  return {
+    id: formatPosition(event),
+    type: event.type,
+    time: new Date(event.time).toISOString(),
+    data: eventData(event),
+  }
+}
+
+/** Bytes ready for a socket: `bytes` with the chunk's header and end, `body` without, for HTTP/1.0. */
+export interface Chunk {
+  readonly bytes: Buffer
+  readonly body: Buffer
+}
+
+/** Gathers frames into one HTTP chunk, so that one write carries them all. */
+export function chunkOf(frames: readonly Buffer[]): Chunk {
+  let length = 0
+  for (const frame of frames) length += frame.length
+  const header = `${length.toString(16)}\r\n`
+  const bytes = Buffer.allocUnsafe(header.length + length + 2)
+  let offset = bytes.write(header, 'latin1')
+  for (const frame of frames) offset += frame.copy(bytes, offset)
+  bytes.write('\r\n', offset, 'latin1')
+  return { bytes, body: bytes.subarray(header.length, header.length + length) }
+}

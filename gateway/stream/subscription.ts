@@ -1,0 +1,206 @@
+// One viewer's way through one channel: where it stands, and the one mechanism that brings it forward. Live
+// while what arrives is the exact successor; in every other case (a new connection, a reconnect, a lost
+// pub/sub message, Redis restarted, a slow reader) it catches up from the log and then is live again.
+
+import { setTimeout as delay } from 'node:timers/promises'
+import { comparePositions, formatPosition, ORIGIN, type Position, relate } from '../../shared/event-id.ts'
+import { isTerminal } from '../../shared/task.ts'
+import type { Connection } from './connection.ts'
+import type { Feed, FramedPage } from './feed.ts'
+import { belongsTo, type Gap, gapAtHead, gapBefore, startOf } from './gap.ts'
+import type { FramedEvent } from './sse-frame.ts'
+
+/** What the client asked for: go on after a cursor, or begin anew because it has none or an unreadable one. */
+export type Start = { after: Position } | { after: 'none' | 'unknown' }
+
+/** Where a stream begins that has no cursor. */
+export type Origin = 'earliest' | 'latest'
+
+export type CatchUpReason = 'connect' | 'gap' | 'slow' | 'resubscribe'
+
+/** What a subscription needs from its surroundings. */
+export interface SubscriptionContext {
+  /** The task of a channel as callers see it, or null: for the snapshot after a gap. */
+  snapshot(channel: string): Promise<object | null>
+  onCatchUp(reason: CatchUpReason): void
+  onSent(count: number, path: 'live' | 'catchup'): void
+  onGap(gap: Gap): void
+  onFault(error: unknown): void
+}
+
+/** After a failed read the next one follows within this time, at random so that viewers don't queue up. */
+const RETRY_MS = 400
+
+export class Subscription {
+  readonly feed: Feed
+  readonly connection: Connection
+  position: Position = ORIGIN
+  live = false
+  /** Nothing more will come: the channel is that of a task that has ended, and its viewer knows. */
+  ended = false
+  readonly #context: SubscriptionContext
+  /** The terminal event, where the task had ended before this viewer came. */
+  readonly #end: Position | null
+
+  constructor(feed: Feed, connection: Connection, end: Position | null, context: SubscriptionContext) {
+    this.feed = feed
+    this.connection = connection
+    this.#end = end
+    this.#context = context
+  }
+
+  /**
+   * Finds where to begin. Resolves with the hole that the viewer has to be told of, if there is one, once
+   * Redis has said enough, or when the viewer has left.
+   */
+  async begin({ after }: Start, origin: Origin): Promise<Gap | null> {
+    let gap: Gap | null = null
+    await this.#untilDone(async () => {
+      await this.feed.attached
+      if (typeof after === 'object' && (await this.#isKnown(after))) {
+        this.position = after
+        return
+      }
+      this.position = await (origin === 'earliest' ? this.#earliest() : this.#latest())
+      if (after === 'none') return
+      gap = { reason: after === 'unknown' ? 'unknown' : 'reset', missed: null, resumeAfter: this.position }
+    })
+    return gap
+  }
+
+  /** Writes what memory holds for a live viewer; whoever does not keep up or has a hole catches up. */
+  advance(): void {
+    if (!this.connection.keepsUp) void this.catchUp('slow')
+    else if (!this.feed.isHead(this.position) && !this.#writeFromMemory('live')) void this.catchUp('gap')
+  }
+
+  /** Reads from the log until the viewer stands at its end and is live. Never rejects. */
+  async catchUp(reason: CatchUpReason, gap: Gap | null = null): Promise<void> {
+    this.live = false
+    this.#context.onCatchUp(reason)
+    let untold = gap
+    await this.#untilDone(async () => {
+      if (untold) await this.#tell(untold)
+      untold = null
+      for (;;) {
+        await this.connection.writable()
+        // Decided and done in one tick, so that no event can come in between.
+        if (this.#idle || this.#goLive()) return
+        if (!this.#writeFromMemory('catchup')) await this.#take(await this.feed.read(this.position))
+      }
+    })
+  }
+
+  async #isKnown(cursor: Position): Promise<boolean> {
+    if (this.feed.isHead(cursor) || this.feed.tail.after(cursor)) return true
+    return belongsTo(cursor, (await this.feed.read(cursor)).head)
+  }
+
+  async #earliest(): Promise<Position> {
+    return this.feed.tail.start ?? startOf(await this.feed.read('earliest'))
+  }
+
+  async #latest(): Promise<Position> {
+    return this.feed.head ?? (await this.feed.readHead()) ?? ORIGIN
+  }
+
+  #goLive(): boolean {
+    if (!this.feed.isHead(this.position)) return false
+    this.live = true
+    if (this.#end && comparePositions(this.position, this.#end) >= 0) this.#markEnded()
+    return true
+  }
+
+  /** Writes the next events from memory; false when memory does not hold the exact successor. */
+  #writeFromMemory(path: 'live' | 'catchup'): boolean {
+    if (this.connection.takesSharedFrames) {
+      const gathered = this.feed.gatherAfter(this.position)
+      if (!gathered) return false
+      this.connection.write(gathered.chunk)
+      this.position = gathered.end
+      this.#sent(gathered.count, path, gathered.lastType)
+      return true
+    }
+    const events = this.feed.tail.after(this.position)
+    if (!events?.length) return false
+    this.#write(events, path)
+    return true
+  }
+
+  #write(events: readonly FramedEvent[], path: 'live' | 'catchup'): void {
+    this.#sent(this.connection.writeEvents(this, events), path, events.at(-1)!.type)
+  }
+
+  #sent(count: number, path: 'live' | 'catchup', lastType: string): void {
+    this.#context.onSent(count, path)
+    if (this.feed.isTask && isTerminal(lastType)) this.#markEnded()
+  }
+
+  /** Delivers a page, telling of every hole before, in and after it. */
+  async #take(page: FramedPage): Promise<void> {
+    if (page.events.length === 0) {
+      const gap = gapAtHead(this.position, page.head)
+      if (gap) await this.#tell(await this.#widen(gap))
+    }
+    for (let i = 0; i < page.events.length; ) {
+      const gap = gapBefore(this.position, page.events[i]!)
+      if (gap) {
+        const whole = await this.#widen(gap)
+        await this.#tell(whole)
+        // Delivery goes on elsewhere than in this page.
+        if (whole !== gap) return
+      }
+      let end = i + 1
+      while (end < page.events.length && relate(page.events[end - 1]!, page.events[end]!) === 'successor')
+        end++
+      this.#write(page.events.slice(i, end), 'catchup')
+      i = end
+    }
+  }
+
+  /**
+   * After a reset a viewer begins with the oldest retained event, unless what it saw last is in the log, so
+   * that it has all that stands before the new epoch.
+   */
+  async #widen(gap: Gap): Promise<Gap> {
+    if (gap.reason !== 'reset') return gap
+    if (await this.feed.contains(this.position)) return gap
+    const start = startOf(await this.feed.read('earliest'))
+    return comparePositions(start, gap.resumeAfter) === 0 ? gap : { ...gap, resumeAfter: start }
+  }
+
+  /** Moves past a hole and says so; the viewer of a task is given the task as it is, to be right again. */
+  async #tell(gap: Gap): Promise<void> {
+    const { channel } = this.feed
+    const { epoch, seq } = gap.resumeAfter
+    const task = await this.#context.snapshot(channel)
+    if (this.#idle) return
+    this.position = gap.resumeAfter
+    const resumedAt = epoch === ORIGIN.epoch ? null : formatPosition({ epoch, seq: seq + 1 })
+    this.#context.onGap(gap)
+    this.connection.writeControl('gap', this, { channel, reason: gap.reason, missed: gap.missed, resumedAt })
+    if (task) this.connection.writeControl('snapshot', this, task)
+  }
+
+  #markEnded(): void {
+    this.ended = true
+    this.live = false
+    this.connection.subscriptionEnded()
+  }
+
+  get #idle(): boolean {
+    return this.ended || this.connection.closed
+  }
+
+  /** Repeats a step until it succeeds or nobody waits for it: reads fail while Redis is away. */
+  async #untilDone(step: () => Promise<void>): Promise<void> {
+    while (!this.#idle) {
+      try {
+        return await step()
+      } catch (error) {
+        this.#context.onFault(error)
+        await delay(RETRY_MS * (0.5 + Math.random() / 2))
+      }
+    }
+  }
+}

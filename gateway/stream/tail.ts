@@ -1,0 +1,79 @@
+// The recent events of one channel in memory: a contiguous run that ends where the log ended when last
+// heard of. Only a cache of the log; forgetting it costs a read. Pure.
+
+import { ORIGIN, type Position, relate } from '../../shared/event-id.ts'
+import type { FramedEvent } from './sse-frame.ts'
+
+/** Bounds of one channel's tail. Twice as much may be held until it is trimmed. */
+const MAX_EVENTS = 1_024
+const MAX_BYTES = 512 * 1024
+
+/** What the tails of a gateway may hold together, in bytes. The tail that would exceed it gives up its own. */
+export interface TailBudget {
+  readonly maxBytes: number
+  usedBytes: number
+}
+
+export class Tail {
+  readonly #budget: TailBudget
+  #events: FramedEvent[] = []
+  #bytes = 0
+
+  constructor(budget: TailBudget) {
+    this.#budget = budget
+  }
+
+  /** The newest event of the run. */
+  get last(): FramedEvent | undefined {
+    return this.#events.at(-1)
+  }
+
+  /** Just before the first event of the log, when the run reaches back that far. */
+  get start(): Position | null {
+    const first = this.#events[0]
+    return first?.seq === 1 ? { epoch: first.epoch, seq: 0 } : null
+  }
+
+  /** Adds the newest event; one that does not follow exactly starts the run anew. */
+  push(event: FramedEvent): void {
+    const { last } = this
+    const full = this.#budget.usedBytes + event.frame.length > this.#budget.maxBytes
+    if (full || (last && relate(last, event) !== 'successor')) this.clear()
+    this.#events.push(event)
+    this.#count(event.frame.length)
+    if (this.#events.length > 2 * MAX_EVENTS || this.#bytes > 2 * MAX_BYTES) this.#trim()
+  }
+
+  clear(): void {
+    this.#events = []
+    this.#count(-this.#bytes)
+  }
+
+  /** The events after a position, which may be none; null when the run does not reach back that far. */
+  after(position: Position): readonly FramedEvent[] | null {
+    const first = this.#events[0]
+    if (!first) return null
+    if (position.epoch === ORIGIN.epoch) return first.seq === 1 ? this.#events : null
+    if (first.epoch !== position.epoch) return null
+    const index = position.seq - first.seq + 1
+    return index < 0 || index > this.#events.length ? null : this.#events.slice(index)
+  }
+
+  /** Down to the bounds at once, so that the cost of moving what stays is shared by many pushes. */
+  #trim(): void {
+    let drop = Math.max(0, this.#events.length - MAX_EVENTS)
+    let dropped = 0
+    for (let i = 0; i < this.#events.length - 1; i++) {
+      if (i >= drop && this.#bytes - dropped <= MAX_BYTES) break
+      dropped += this.#events[i]!.frame.length
+      drop = Math.max(drop, i + 1)
+    }
+    this.#events = this.#events.slice(drop)
+    this.#count(-dropped)
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes
+    this.#budget.usedBytes += bytes
+  }
+}
