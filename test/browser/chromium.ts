@@ -1,0 +1,54 @@
+// A real Chromium, from CHROMIUM_PATH or Debian's package, and pages that record what they must not do.
+
+import { accessSync, constants } from 'node:fs'
+import { describe } from '@jest/globals'
+import { type Browser, chromium, type Page } from 'playwright-core'
+
+const chromiumPath = process.env.CHROMIUM_PATH ?? '/usr/bin/chromium'
+
+const LAUNCH_ARGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--disable-quic',
+]
+
+/** Says why in its name where it has to skip. */
+export function describeInChromium(name: string, suite: () => void): void {
+  if (isExecutable(chromiumPath)) describe(name, suite)
+  else describe.skip(`${name} (skipped: no Chromium at ${chromiumPath}, see CHROMIUM_PATH)`, suite)
+}
+
+export function launchChromium(): Promise<Browser> {
+  return chromium.launch({ executablePath: chromiumPath, args: LAUNCH_ARGS })
+}
+
+/**
+ * What a page did that it must not: uncaught errors, messages on the console, requests to other hosts. That a request
+ * failed or was refused is no fault of the page; Chromium writes it to the console all the same.
+ */
+export function recordFaults(page: Page, origin: string): string[] {
+  const faults: string[] = []
+  page.on('pageerror', error => faults.push(`uncaught: ${error.message}`))
+  page.on('console', message => {
+    if (!message.text().startsWith('Failed to load resource')) faults.push(`console: ${message.text()}`)
+  })
+  page.on('request', request => {
+    if (!request.url().startsWith(`${origin}/`) && !request.url().startsWith('data:')) {
+      faults.push(`foreign request: ${request.url()}`)
+    }
+  })
+  return faults
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
