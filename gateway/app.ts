@@ -1,0 +1,72 @@
+// The Koa application: what every request passes through, and the routes.
+
+import { METHODS } from 'node:http'
+import Router from '@koa/router'
+import Koa, { type Middleware } from 'koa'
+import type { EventLog } from '../shared/event-log.ts'
+import type { Logger } from '../shared/log.ts'
+import type { HealthChecks } from '../shared/ops-server.ts'
+import type { TaskStore } from '../shared/redis-tasks.ts'
+import type { TaskQueue } from '../shared/task-queue.ts'
+import { answerProblems } from './http/answer-problems.ts'
+import { assignRequestId } from './http/request-id.ts'
+import { requestLog } from './http/request-log.ts'
+import { securityHeaders } from './http/security-headers.ts'
+import type { InputValidator } from './input-validator.ts'
+import type { GatewayMetrics } from './metrics.ts'
+import type { RedisGate } from './redis-gate.ts'
+import { cancelTaskRoute } from './routes/cancel-task.ts'
+import { eventStreamRoutes } from './routes/event-streams.ts'
+import { healthRoutes } from './routes/health.ts'
+import { listTasksRoute } from './routes/list-tasks.ts'
+import { publishEventsRoute } from './routes/publish-events.ts'
+import { readTaskRoute } from './routes/read-task.ts'
+import { submitTaskRoute } from './routes/submit-task.ts'
+import { taskTypesRoute } from './routes/task-types.ts'
+import type { EventStreams } from './stream/event-streams.ts'
+import type { TaskTypeCache } from './task-type-cache.ts'
+
+export interface AppParts {
+  readonly gate: RedisGate
+  readonly log: EventLog
+  readonly tasks: TaskStore
+  readonly queue: TaskQueue
+  readonly types: TaskTypeCache
+  readonly validator: InputValidator
+  readonly streams: EventStreams
+  readonly health: HealthChecks
+  readonly pages: Middleware
+  readonly metrics: GatewayMetrics
+  readonly logger: Logger
+  /** How long a task stays after its end, unless it says otherwise. */
+  readonly retainMs: number
+}
+
+export function createApp(parts: AppParts): Koa {
+  const app = new Koa()
+  const router = createRouter(parts)
+  app.use(assignRequestId)
+  app.use(securityHeaders)
+  app.use(requestLog(parts.logger, parts.metrics))
+  app.use(answerProblems(parts.logger))
+  app.use(router.routes())
+  app.use(router.allowedMethods())
+  app.use(parts.pages)
+  // Refusals are answered above; what comes here is a client that went away in the middle.
+  app.on('error', error => parts.logger.debug({ err: error }, 'a response broke off'))
+  return app
+}
+
+function createRouter(parts: AppParts): Router {
+  // With every method known, one that a path does not take is 405 and never 501.
+  const router = new Router({ sensitive: true, methods: METHODS })
+  submitTaskRoute(router, parts)
+  listTasksRoute(router, parts)
+  readTaskRoute(router, parts)
+  cancelTaskRoute(router, parts)
+  publishEventsRoute(router, parts)
+  eventStreamRoutes(router, parts)
+  taskTypesRoute(router, parts)
+  healthRoutes(router, parts.health)
+  return router
+}

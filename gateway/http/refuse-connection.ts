@@ -1,0 +1,46 @@
+// Answers what the HTTP parser refuses, and what does not come to an end, before Koa ever sees it.
+
+import { type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import { v4 } from 'uuid'
+import { type ErrorCode, MillraceError } from '../../shared/errors.ts'
+import { PROBLEM_TYPE, PROBLEMS, problemBody } from './problem.ts'
+
+/** A listener for `clientError` of an HTTP server: says what was wrong, if that can still be said, and closes. */
+export function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): void {
+  // Node keeps the response under way here, and looks at it for the same purpose in its own listener.
+  const { _httpMessage: response } = socket as Socket & { _httpMessage?: ServerResponse | null }
+  if (error.code === 'ECONNRESET' || !socket.writable || response?.headersSent) {
+    socket.destroy()
+  } else {
+    socket.end(refusal(error.code), () => socket.destroy())
+  }
+}
+
+function refusal(parserCode: string | undefined): string {
+  const problem = new MillraceError(...describe(parserCode))
+  const { status } = PROBLEMS[problem.code]
+  const requestId = v4()
+  const body = problemBody(problem, requestId)
+  return [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    `Content-Type: ${PROBLEM_TYPE}`,
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    `X-Request-Id: ${requestId}`,
+    'Cache-Control: no-store',
+    'Connection: close',
+    '',
+    body,
+  ].join('\r\n')
+}
+
+function describe(parserCode: string | undefined): [code: ErrorCode, detail: string] {
+  switch (parserCode) {
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return ['request-timeout', 'the request did not come to its end in time']
+    case 'HPE_HEADER_OVERFLOW':
+      return ['headers-too-large', 'the headers have too many bytes']
+    default:
+      return ['invalid-request', 'what came is not a well-formed HTTP request']
+  }
+}

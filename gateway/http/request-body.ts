@@ -1,0 +1,87 @@
+// Reads request bodies: bounded in size and depth, UTF-8, JSON or plain text.
+
+import type { Context } from 'koa'
+import getRawBody from 'raw-body'
+import { MillraceError } from '../../shared/errors.ts'
+
+export const MAX_BODY_BYTES = 1024 * 1024
+
+/** What reads JSON further on (validators, JSON.stringify) recurses. */
+export const MAX_JSON_DEPTH = 100
+
+/** The body as JSON, whatever its content type says. Throws `invalid-json` or `body-too-large`. */
+export async function readJson(ctx: Context): Promise<unknown> {
+  return parseJson(await readBody(ctx))
+}
+
+/** Like {@link readJson}; undefined when there is no body. */
+export async function readOptionalJson(ctx: Context): Promise<unknown> {
+  const body = await readBody(ctx)
+  return body.length === 0 ? undefined : parseJson(body)
+}
+
+/** The body as the text that it is. Throws `invalid-header`, `invalid-request` or `body-too-large`. */
+export async function readText(ctx: Context): Promise<string> {
+  const { charset } = ctx.request
+  if (charset && !/^(utf-?8|us-ascii)$/i.test(charset)) {
+    throw new MillraceError('invalid-header', 'Content-Type: text has to be UTF-8')
+  }
+  const text = decode(await readBody(ctx), { ignoreBOM: true })
+  if (text === null) throw new MillraceError('invalid-request', 'the body is not UTF-8')
+  return text
+}
+
+async function readBody(ctx: Context): Promise<Buffer> {
+  const encoding = ctx.get('Content-Encoding')
+  if (encoding && encoding.toLowerCase() !== 'identity') {
+    throw new MillraceError('invalid-header', 'Content-Encoding: the body has to come as it is')
+  }
+  try {
+    return await getRawBody(ctx.req, { limit: MAX_BODY_BYTES, length: ctx.get('Content-Length') || null })
+  } catch (error) {
+    if ((error as getRawBody.RawBodyError).type === 'entity.too.large') {
+      throw new MillraceError('body-too-large', `a body has at most ${MAX_BODY_BYTES} bytes`)
+    }
+    throw new MillraceError('invalid-request', 'the body did not come to its end', { cause: error })
+  }
+}
+
+function parseJson(body: Buffer): unknown {
+  if (body.length === 0) throw new MillraceError('invalid-json', 'the body is empty')
+  const text = decode(body, { ignoreBOM: false })
+  if (text === null) throw new MillraceError('invalid-json', 'the body is not UTF-8')
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    throw new MillraceError('invalid-json', (error as Error).message)
+  }
+  checkStructure(value)
+  return value
+}
+
+function decode(body: Buffer, options: { ignoreBOM: boolean }): string | null {
+  try {
+    return new TextDecoder('utf-8', { ...options, fatal: true }).decode(body)
+  } catch {
+    return null
+  }
+}
+
+/** Refuses depth, and numbers that JSON.parse turned into Infinity and JSON.stringify would turn into null. */
+function checkStructure(root: unknown): void {
+  let level: unknown[] = [root]
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MAX_JSON_DEPTH) {
+      throw new MillraceError('invalid-json', `the body nests deeper than ${MAX_JSON_DEPTH} levels`)
+    }
+    const nested: unknown[] = []
+    for (const value of level) {
+      if (typeof value === 'object' && value !== null)
+        for (const item of Object.values(value)) nested.push(item)
+      else if (typeof value === 'number' && !Number.isFinite(value))
+        throw new MillraceError('invalid-json', 'the body has a number that is too large')
+    }
+    level = nested
+  }
+}

@@ -1,0 +1,25 @@
+// Measures and logs requests, by the pattern of their route and never by their path.
+
+import type { RouterContext } from '@koa/router'
+import type { Context, Middleware } from 'koa'
+import type { Logger } from '../../shared/log.ts'
+import type { GatewayMetrics } from '../metrics.ts'
+import { requestIdOf } from './request-id.ts'
+
+export function requestLog(log: Logger, metrics: GatewayMetrics): Middleware {
+  return async (ctx, next) => {
+    const endTimer = metrics.httpRequests.startTimer({ method: ctx.method })
+    await next()
+    const labels = { route: routeOf(ctx), status: String(ctx.res.statusCode) }
+    const seconds = endTimer(labels)
+    log.debug(
+      { requestId: requestIdOf(ctx), method: ctx.method, path: ctx.path, ...labels, seconds },
+      'request',
+    )
+  }
+}
+
+function routeOf(ctx: Context): string {
+  const pattern = (ctx as unknown as RouterContext)._matchedRoute ?? ctx.state.route
+  return pattern === undefined ? 'none' : String(pattern)
+}

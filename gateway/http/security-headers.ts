@@ -1,0 +1,31 @@
+// Headers that keep a browser from making more of an answer than it is.
+
+import type { Middleware } from 'koa'
+
+/** For pages: nothing from elsewhere, nothing inline. */
+export const PAGE_POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "connect-src 'self'",
+  "img-src 'self' data:",
+  "base-uri 'none'",
+  "form-action 'self'",
+  "frame-ancestors 'none'",
+].join('; ')
+
+const HEADERS = {
+  'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+  'X-Content-Type-Options': 'nosniff',
+  'X-Frame-Options': 'DENY',
+  'Referrer-Policy': 'no-referrer',
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  // Tasks and events are the caller's business; pages and streams say otherwise.
+  'Cache-Control': 'no-store',
+}
+
+export const securityHeaders: Middleware = async (ctx, next) => {
+  ctx.set(HEADERS)
+  await next()
+}

@@ -1,0 +1,90 @@
+// The gateway process: makes every part, starts them in order and ends them in order.
+
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import type { Redis } from 'ioredis'
+import { gatewayConfig } from '../shared/config.ts'
+import { Lifecycle, runProcess } from '../shared/lifecycle.ts'
+import { createLogger } from '../shared/log.ts'
+import { createRegistry } from '../shared/metrics.ts'
+import { startOpsServer } from '../shared/ops-server.ts'
+import { connectRedis, withTimeout } from '../shared/redis-connection.ts'
+import { RedisEventLog } from '../shared/redis-event-log.ts'
+import { TaskStore } from '../shared/redis-tasks.ts'
+import { TaskQueue } from '../shared/task-queue.ts'
+import { createApp } from './app.ts'
+import { gatewayHealth } from './health.ts'
+import { servePages } from './http/pages.ts'
+import { InputValidator } from './input-validator.ts'
+import { createGatewayMetrics } from './metrics.ts'
+import { RedisGate } from './redis-gate.ts'
+import { GatewayServer } from './server.ts'
+import { EventStreams } from './stream/event-streams.ts'
+import { TaskTypeCache } from './task-type-cache.ts'
+
+/** The start waits this long for Redis, so that the first requests meet it; past it the gateway starts without. */
+const REDIS_WAIT_MS = 1_000
+
+// By the package's own name, since the source and the build lie at different depths.
+const PAGES = join(dirname(createRequire(import.meta.url).resolve('millrace/package.json')), 'web')
+
+runProcess(async () => {
+  const config = gatewayConfig()
+  const logger = createLogger('gateway', config.LOG_LEVEL)
+  const lifecycle = new Lifecycle(logger, config.MILLRACE_DRAIN_MS)
+
+  // Each part is started after what it uses and registered here. The end runs the other way round: first
+  // nobody new is let in, then the streams end, then the requests under way; what they used goes last.
+  const redis = connectRedis(config.REDIS_URL, 'gateway', logger)
+  lifecycle.onStop('redis', async () => redis.disconnect())
+  const subscriber = connectRedis(config.REDIS_URL, 'subscriber', logger)
+  lifecycle.onStop('subscriber', async () => subscriber.disconnect())
+
+  const registry = createRegistry(redis)
+  const metrics = createGatewayMetrics(registry)
+  const log = new RedisEventLog(redis, {
+    channels: { maxEvents: config.MILLRACE_CHANNEL_MAX_EVENTS, ttlMs: config.MILLRACE_CHANNEL_TTL_MS },
+    taskMaxEvents: config.MILLRACE_TASK_MAX_EVENTS,
+  })
+  const tasks = new TaskStore(redis, log)
+  const queue = new TaskQueue(redis, tasks)
+  lifecycle.onStop('queue', () => queue.close())
+
+  const streams = new EventStreams({ config, subscriber, log, tasks, logger, metrics })
+  const health = gatewayHealth(redis, () => streams.draining)
+  const app = createApp({
+    gate: new RedisGate(redis),
+    log,
+    tasks,
+    queue,
+    types: new TaskTypeCache(redis),
+    validator: new InputValidator(logger),
+    streams,
+    health,
+    pages: await servePages(PAGES),
+    metrics,
+    logger,
+    retainMs: config.MILLRACE_TASK_RETAIN_MS,
+  })
+  await untilReady(redis)
+
+  const { HOST: host } = config
+  const ops = { host, port: config.MILLRACE_OPS_PORT, variable: 'MILLRACE_OPS_PORT' }
+  const opsServer = await startOpsServer(ops, registry, health)
+  lifecycle.onStop('ops server', () => opsServer.stop())
+
+  const server = new GatewayServer(app)
+  lifecycle.onStop('requests under way', () => server.finish())
+  streams.start()
+  lifecycle.onStop('event streams', () => streams.stop())
+  const url = await server.start({ host, port: config.PORT })
+  lifecycle.onStop('listener', () => server.stopAccepting())
+
+  lifecycle.ready('gateway listening', { url, opsUrl: opsServer.url })
+})
+
+async function untilReady(redis: Redis): Promise<void> {
+  if (redis.status === 'ready') return
+  const ready = new Promise<void>(resolve => redis.once('ready', resolve))
+  await withTimeout(ready, REDIS_WAIT_MS).catch(() => undefined)
+}

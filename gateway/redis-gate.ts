@@ -1,0 +1,42 @@
+// The bound on how long a request waits for Redis. Every handler does its Redis work through it, but for event
+// streams, which outlive an outage.
+
+import type { Redis } from 'ioredis'
+import { MillraceError } from '../shared/errors.ts'
+
+/** A single command times out sooner; this bounds several in a row. */
+export const REDIS_DEADLINE_MS = 2_300
+
+export class RedisGate {
+  readonly #redis: Redis
+  readonly #deadlineMs: number
+
+  constructor(redis: Redis, deadlineMs = REDIS_DEADLINE_MS) {
+    this.#redis = redis
+    this.#deadlineMs = deadlineMs
+  }
+
+  /**
+   * Does the work, or throws `redis-unavailable`: at once while the connection is down, else at the deadline.
+   * Work that is late goes on by itself; how it ends is nobody's concern any more.
+   */
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#redis.status !== 'ready') {
+      throw new MillraceError('redis-unavailable', 'Redis is away. Nothing was done.')
+    }
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(unanswered()), this.#deadlineMs)
+    })
+    return Promise.race([work(), late]).finally(() => clearTimeout(timer))
+  }
+}
+
+/** The refusal of a request on which Redis failed on the way. */
+export function unanswered(cause?: unknown): MillraceError {
+  return new MillraceError(
+    'redis-unavailable',
+    'Redis does not answer as it should. What was asked for may have been done or not.',
+    { cause },
+  )
+}

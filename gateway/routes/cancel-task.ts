@@ -1,0 +1,35 @@
+// POST /v1/tasks/{id}/cancel
+
+import type Router from '@koa/router'
+import { z } from 'zod'
+import type { TaskStore } from '../../shared/redis-tasks.ts'
+import { isTerminal, type TaskRecord, viewTask } from '../../shared/task.ts'
+import type { TaskQueue } from '../../shared/task-queue.ts'
+import { checkBody } from '../http/checked-request.ts'
+import { readOptionalJson } from '../http/request-body.ts'
+import type { RedisGate } from '../redis-gate.ts'
+import { taskIdOf, unknownTask } from './read-task.ts'
+
+const bodySchema = z.strictObject({ reason: z.string().max(1_000).optional() })
+
+export interface CancelParts {
+  readonly gate: RedisGate
+  readonly tasks: TaskStore
+  readonly queue: TaskQueue
+}
+
+/** 202 when the cancellation was accepted, 200 when the task had ended before. */
+export function cancelTaskRoute(router: Router, { gate, tasks, queue }: CancelParts): void {
+  router.post('/v1/tasks/:id/cancel', async ctx => {
+    const id = taskIdOf(ctx.params)
+    const { reason } = checkBody(bodySchema, (await readOptionalJson(ctx)) ?? {})
+    const { status, task } = await gate.run(async () => {
+      const before = await tasks.load(id)
+      if (before && isTerminal(before.state)) return { status: 200, task: before }
+      return { status: 202, task: before && (await queue.cancel(id, reason)) }
+    })
+    if (!task) throw unknownTask()
+    ctx.status = status
+    ctx.body = viewTask(task satisfies TaskRecord)
+  })
+}

@@ -1,0 +1,36 @@
+// GET /v1/tasks
+
+import type Router from '@koa/router'
+import { z } from 'zod'
+import type { TaskStore } from '../../shared/redis-tasks.ts'
+import { TASK_STATES, viewTask } from '../../shared/task.ts'
+import { checkQuery } from '../http/checked-request.ts'
+import type { RedisGate } from '../redis-gate.ts'
+
+/** A member of the index: see `taskMember` in shared/keys.ts. Opaque to callers. */
+const INDEX_MEMBER = /^\d{13}:[A-Za-z0-9_-]{1,64}$/
+
+const cursor = z.string().transform((text, context) => {
+  const member = Buffer.from(text, 'base64url').toString('latin1')
+  if (INDEX_MEMBER.test(member)) return member
+  context.addIssue('is not a cursor that a page gave as `next`')
+  return z.NEVER
+})
+
+const querySchema = z.object({
+  state: z.enum(TASK_STATES).optional(),
+  type: z.string().optional(),
+  limit: z.coerce.number().int().min(1).max(100).default(20),
+  cursor: cursor.optional(),
+})
+
+export function listTasksRoute(router: Router, { gate, tasks }: { gate: RedisGate; tasks: TaskStore }): void {
+  router.get('/v1/tasks', async ctx => {
+    const query = checkQuery(querySchema, ctx)
+    const page = await gate.run(() => tasks.list(query, query.limit, query.cursor ?? null))
+    ctx.body = {
+      tasks: page.tasks.map(viewTask),
+      next: page.next === null ? null : Buffer.from(page.next, 'latin1').toString('base64url'),
+    }
+  })
+}

@@ -1,0 +1,74 @@
+// POST /v1/channels/{channel}/events
+
+import type Router from '@koa/router'
+import type { Context } from 'koa'
+import { z } from 'zod'
+import { MillraceError } from '../../shared/errors.ts'
+import {
+  CHANNEL_NAME,
+  EVENT_TYPE,
+  MAX_EVENT_BYTES,
+  type NewEvent,
+  taskOfChannel,
+} from '../../shared/event.ts'
+import { formatPosition } from '../../shared/event-id.ts'
+import type { EventLog } from '../../shared/event-log.ts'
+import { checkBody, checkQuery, invalid } from '../http/checked-request.ts'
+import { readJson, readText } from '../http/request-body.ts'
+import type { RedisGate } from '../redis-gate.ts'
+
+/** Of one request, appended together. */
+const MAX_EVENTS = 1_000
+
+const eventType = z.string().regex(EVENT_TYPE, 'must be 1 to 64 of A-Z a-z 0-9 _ . -').default('message')
+const eventSchema = z
+  .strictObject({ type: eventType, data: z.unknown() })
+  .refine(event => event.data !== undefined, { path: ['data'], message: 'is required' })
+const batchSchema = z.array(eventSchema).min(1).max(MAX_EVENTS)
+const querySchema = z.object({ type: eventType })
+
+export function publishEventsRoute(router: Router, { gate, log }: { gate: RedisGate; log: EventLog }): void {
+  router.post('/v1/channels/:channel/events', async ctx => {
+    const channel = publishableChannel(ctx.params.channel ?? '')
+    const events = ctx.is('text/plain') ? [await readTextEvent(ctx)] : readEvents(await readJson(ctx))
+    const { epoch, seq } = await gate.run(() => log.append(channel, events))
+    ctx.status = 201
+    ctx.body = { ids: events.map((_, i) => formatPosition({ epoch, seq: seq + i })) }
+  })
+}
+
+function publishableChannel(channel: string): string {
+  if (taskOfChannel(channel) !== null) {
+    throw new MillraceError('reserved-channel', 'the channels of tasks are written by the broker alone')
+  }
+  if (!CHANNEL_NAME.test(channel)) {
+    throw new MillraceError('invalid-channel', 'a channel is named by 1 to 128 of A-Z a-z 0-9 : . _ -')
+  }
+  return channel
+}
+
+async function readTextEvent(ctx: Context): Promise<NewEvent> {
+  const { type } = checkQuery(querySchema, ctx)
+  const data = await readText(ctx)
+  checkSize(data, 'data')
+  return { type, time: Date.now(), format: 'text', data }
+}
+
+function readEvents(body: unknown): NewEvent[] {
+  const time = Date.now()
+  const toEvent = ({ type, data }: z.output<typeof eventSchema>, path: string): NewEvent => {
+    const text = JSON.stringify(data)
+    checkSize(text, path)
+    return { type, time, format: 'json', data: text }
+  }
+  if (!Array.isArray(body)) return [toEvent(checkBody(eventSchema, body), 'data')]
+  return checkBody(batchSchema, body).map((event, i) => toEvent(event, `${i}.data`))
+}
+
+function checkSize(data: string, path: string): void {
+  const bytes = Buffer.byteLength(data)
+  if (bytes <= MAX_EVENT_BYTES) return
+  throw invalid('event-too-large', [
+    { path, message: `has ${bytes} bytes; an event has at most ${MAX_EVENT_BYTES}` },
+  ])
+}

@@ -1,0 +1,48 @@
+// What may stand in a submission, and the task that becomes of it.
+
+import { v7 } from 'uuid'
+import { z } from 'zod'
+import { TASK_ID, type TaskRequest } from '../../shared/task.ts'
+import type { TaskType } from '../../shared/task-types.ts'
+
+const DAY_MS = 24 * 60 * 60 * 1000
+
+const wholeNumber = (min: number, max: number) => z.int().min(min).max(max)
+
+const backoff = z.strictObject({
+  type: z.enum(['fixed', 'exponential']),
+  delayMs: wholeNumber(0, 30 * DAY_MS),
+  jitter: z.number().min(0).max(1).optional(),
+})
+
+/** The body of `POST /v1/tasks`. What is left out of it falls to the task's type. */
+export const submissionSchema = z.strictObject({
+  type: z.string().min(1),
+  input: z.unknown().default({}),
+  id: z.string().regex(TASK_ID, 'must be 1 to 64 of A-Z a-z 0-9 _ -, and not digits alone').optional(),
+  delayMs: wholeNumber(0, 30 * DAY_MS).default(0),
+  priority: wholeNumber(0, 1_000).default(0),
+  attempts: wholeNumber(1, 25).optional(),
+  backoff: backoff.optional(),
+  timeoutMs: wholeNumber(1, 7 * DAY_MS).optional(),
+  expiresInMs: wholeNumber(1, 365 * DAY_MS).optional(),
+  retainMs: wholeNumber(1_000, 3_650 * DAY_MS).optional(),
+})
+
+export type Submission = z.output<typeof submissionSchema>
+
+/** The task that a submission asks for, with every default filled in. `retainMs` is the gateway's default. */
+export function taskRequest(submission: Submission, type: TaskType, retainMs: number): TaskRequest {
+  return {
+    id: submission.id ?? v7(),
+    type: type.type,
+    input: submission.input,
+    delayMs: submission.delayMs,
+    priority: submission.priority,
+    attempts: submission.attempts ?? type.attempts,
+    backoff: submission.backoff ?? type.backoff ?? null,
+    timeoutMs: submission.timeoutMs ?? type.timeoutMs,
+    expiresInMs: submission.expiresInMs ?? null,
+    retainMs: submission.retainMs ?? retainMs,
+  }
+}

@@ -1,0 +1,14 @@
+// GET /v1/task-types
+
+import type Router from '@koa/router'
+import type { RedisGate } from '../redis-gate.ts'
+import type { TaskTypeCache } from '../task-type-cache.ts'
+
+export function taskTypesRoute(
+  router: Router,
+  { gate, types }: { gate: RedisGate; types: TaskTypeCache },
+): void {
+  router.get('/v1/task-types', async ctx => {
+    ctx.body = { types: await gate.run(() => types.list()) }
+  })
+}
