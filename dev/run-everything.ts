@@ -3,7 +3,8 @@ import type { Logger } from 'pino'
 import { type EmbeddedRedis, startEmbeddedRedis } from './embedded-redis.ts'
 import { type ReadyMessage, type Service, startService } from './service.ts'
 
-const DRAIN_TIMEOUT_MS = 60_000
+/** Services end themselves by force. This is for one that can't: longer than any drain that can be configured. */
+const DRAIN_TIMEOUT_MS = 630_000
 
 export interface Everything {
   /** Paths of the two programs. */
@@ -48,9 +49,9 @@ async function startRedis({ env, dataDir, log, stop }: Everything): Promise<Embe
       dir: dataDir,
       env,
       signal: stop,
-      onProgress: line => log.info(line),
+      onProgress: line => log.info({ service: 'redis' }, line),
     })
-    log.info(`Redis at ${redis.url}: ${redis.source}, data in ${dataDir}`)
+    log.info({ service: 'redis' }, `${redis.url}, ${redis.source}, data in ${dataDir}`)
     return redis
   } catch (error) {
     if (stop.aborted) return undefined
@@ -61,7 +62,7 @@ async function startRedis({ env, dataDir, log, stop }: Everything): Promise<Embe
 function announce(log: Logger, { name }: Service, { url, opsUrl, types }: ReadyMessage): void {
   const metrics = `metrics at ${opsUrl}/metrics`
   const what = url ? `pages at ${url}/, API at ${url}/v1` : `ready for ${types?.join(', ') ?? 'tasks'}`
-  log.info(`${name}: ${what}, ${metrics}`)
+  log.info({ service: name }, `${what}, ${metrics}`)
 }
 
 /** Waits until there is a reason to end. Says which part ended by itself. */
@@ -79,7 +80,7 @@ async function firstEnd(
     stop.addEventListener('abort', () => resolve({ code: 0, what: 'asked to' }))
   })
   const { code, what } = await Promise.race([asked, ...ends])
-  if (!stop.aborted) log.error(`${what}; ending everything`)
+  if (!stop.aborted) log.error({ service: 'start' }, `${what}; ending everything`)
   return code
 }
 

@@ -1,7 +1,7 @@
 /** One of Millrace's own processes as a child: says when it is ready and how it ended. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { constants } from 'node:os'
-import { serviceOutput } from './terminal-log.ts'
+import { terminalOutput } from './terminal-log.ts'
 
 /** What a gateway or a worker sends when it is ready. */
 export interface ReadyMessage {
@@ -24,7 +24,7 @@ export interface Service {
 
 /** The child ends by itself when this process goes, as it then loses the IPC channel. */
 export function startService(name: string, script: string, env: NodeJS.ProcessEnv): Service {
-  const output = serviceOutput(name)
+  const output = terminalOutput()
   const child = fork(script, [], {
     env,
     execArgv: ['--enable-source-maps'],

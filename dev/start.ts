@@ -9,7 +9,7 @@ const root = projectRoot()
 const log = startLog()
 const { stop, kill } = stopSignals()
 stop.addEventListener('abort', () =>
-  log.info('ending the gateway and the worker, then Redis (again: at once)'),
+  log.info({ service: 'start' }, 'ending the gateway and the worker, then Redis (again: at once)'),
 )
 
 try {
@@ -24,6 +24,6 @@ try {
   })
 } catch (error) {
   process.exitCode = 1
-  log.fatal((error as Error).message)
+  process.stderr.write(`${(error as Error).message}\n`)
 }
 if (kill.aborted) process.exitCode = 130

@@ -3,19 +3,19 @@ import type { Transform } from 'node:stream'
 import { type Logger, pino } from 'pino'
 import pretty from 'pino-pretty'
 
-/** The log of `npm start` itself. */
+/** The log of `npm start` itself. Its lines name the `service` that they are about, as the services' own do. */
 export function startLog(): Logger {
-  const output = serviceOutput('millrace')
-  return output ? pino({ name: 'millrace' }, output) : pino({ name: 'millrace' })
+  const output = terminalOutput()
+  return output ? pino({ base: null }, output) : pino({ base: null })
 }
 
-/** Takes a service's JSON lines to the terminal; undefined where its stdout is no terminal. */
-export function serviceOutput(service: string): Transform | undefined {
+/** Takes JSON lines to the terminal; undefined where stdout is none. One for each source of lines. */
+export function terminalOutput(): Transform | undefined {
   if (!process.stdout.isTTY) return undefined
   return pretty({
-    ignore: 'pid,hostname,name',
+    ignore: 'pid,service',
     translateTime: 'SYS:HH:MM:ss',
     singleLine: true,
-    messageFormat: `${service}: {msg}`,
+    messageFormat: '{service}: {msg}',
   })
 }

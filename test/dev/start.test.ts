@@ -12,7 +12,7 @@ import { builtModule, type RunningScript, watch } from './script.ts'
 const STAND_IN = `
 import { createConnection } from 'node:net'
 const name = process.argv[1].includes('gateway') ? 'gateway' : 'worker'
-const say = text => console.log(JSON.stringify({ level: 30, time: Date.now(), msg: text }))
+const say = msg => console.log(JSON.stringify({ level: 30, time: Date.now(), service: name, msg }))
 const { port } = new URL(process.env.REDIS_URL)
 if (process.env.STAND_IN_FAILS === name) {
   console.error(name + ': PORT 8080 is taken')
@@ -75,21 +75,21 @@ describeWithProc('npm start (its processes found in /proc)', () => {
   /** What a terminal does at Ctrl-C: the whole foreground group gets it. */
   const ctrlC = (script: RunningScript) => process.kill(-Number(script.child.pid), 'SIGINT')
   const ready = async (script: RunningScript) => {
-    await script.untilOutput(/gateway: pages at/)
-    await script.untilOutput(/worker: ready/)
+    await script.untilOutput(/pages at/)
+    await script.untilOutput(/ready for/)
   }
 
   test('says in one line each where to go', async () => {
     const script = start()
     await ready(script)
     expect(script.output()).toMatch(
-      /Redis at redis:\/\/127\.0\.0\.1:\d+: redis-server \S+ .*\.millrace\/redis/,
+      /"service":"redis","msg":"redis:\/\/127\.0\.0\.1:\d+, redis-server \S+ .*\.millrace\/redis"/,
     )
     expect(script.output()).toContain(
-      'gateway: pages at http://127.0.0.1:4711/, API at http://127.0.0.1:4711/v1',
+      '"service":"gateway","msg":"pages at http://127.0.0.1:4711/, API at http://127.0.0.1:4711/v1, metrics',
     )
     expect(script.output()).toContain(
-      'worker: ready for countdown, http, metrics at http://127.0.0.1:4712/metrics',
+      '"service":"worker","msg":"ready for countdown, http, metrics at http://127.0.0.1:4712/metrics"',
     )
     ctrlC(script)
     await script.ended
@@ -112,7 +112,7 @@ describeWithProc('npm start (its processes found in /proc)', () => {
     const script = start({ REDIS_URL: redis.url })
     await script.untilOutput(new RegExp(`worker has demo on.* ${redis.url}`))
     await ready(script)
-    expect(script.output()).not.toContain('Redis at')
+    expect(script.output()).not.toContain('"service":"redis"')
     ctrlC(script)
     expect(await script.ended).toBe(0)
     await redis.close()
