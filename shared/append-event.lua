@@ -8,17 +8,20 @@
 --          number of events, then per event: type, time in ms, format ('json' or 'text'), data;
 --          for a task then: allowed states separated by blanks ('' = the task must not exist yet),
 --          run that must be the current one ('' = any), number of this write within the run ('' = none),
---          then pairs of field and value to set in the state ('' as value deletes the field)
+--          '1' to change nothing when the task is to be cancelled, then pairs of field and value to set in the
+--          state ('' as value deletes the field)
 -- returns  {'ok', id of the first event, cancel flag ('' or '1')}
 --          {'repeated', id of the last event, cancel flag}   this write was done before
---          {'exists'} | {'unknown'} | {'fenced', state} | {'refused', state}   nothing was changed
+--          {'exists'} | {'unknown'} | {'fenced', state} | {'refused', state} | {'cancelling'}
+--                                                            nothing was changed
 
 local log, state = KEYS[1], KEYS[2]
 local publish, topic, maxEvents, expireMs = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local count = tonumber(ARGV[5])
 local firstEvent = 6
 local firstGuard = firstEvent + count * 4
-local allowed, run, write, firstField = ARGV[firstGuard], ARGV[firstGuard + 1], ARGV[firstGuard + 2], firstGuard + 3
+local allowed, run, write, givesWay = unpack(ARGV, firstGuard, firstGuard + 3)
+local firstField = firstGuard + 4
 local cancel, lastOfTask = '', nil
 
 if state then
@@ -31,6 +34,7 @@ if state then
     if run ~= '' and now[2] ~= run then return { 'fenced', now[1] } end
     if write ~= '' and tonumber(write) <= tonumber(now[3] or 0) then return { 'repeated', now[4], cancel } end
     if not string.find(' ' .. allowed .. ' ', ' ' .. now[1] .. ' ', 1, true) then return { 'refused', now[1] } end
+    if givesWay == '1' and cancel == '1' then return { 'cancelling' } end
   end
 end
 

@@ -36,6 +36,8 @@ export interface TaskWrite {
   readonly run?: number
   /** Number of this write within its run; a number that was used is answered without appending again. */
   readonly write?: number
+  /** Nothing is written when somebody has asked for the task to be cancelled, so that no outcome overtakes it. */
+  readonly unlessCancelled?: boolean
   /** Fields of the task's state to set; null deletes the field. */
   readonly set: Readonly<Record<string, string | number | null>>
   /** From now on the task and its log expire after this long; absent = they stay. */
@@ -52,6 +54,8 @@ export type TaskAppend =
   | { outcome: 'fenced'; state: string }
   /** The task is in a state that the transition does not start from. */
   | { outcome: 'refused'; state: string }
+  /** The task is to be cancelled and the write gives way to that. */
+  | { outcome: 'cancelling' }
 
 /**
  * Named, append-only logs with live delivery. Appends are atomic, in order, and published after they are in

@@ -70,6 +70,7 @@ export class RedisEventLog implements EventLog {
       write.from.join(' '),
       write.run ?? '',
       write.write ?? '',
+      write.unlessCancelled ? '1' : '',
       ...fields,
     )
     const cancelRequested = cancel === '1'
@@ -83,6 +84,7 @@ export class RedisEventLog implements EventLog {
         return { outcome, state: detail }
       case 'exists':
       case 'unknown':
+      case 'cancelling':
         return { outcome }
       default:
         throw new Error(`append-event.lua answered ${outcome}`)

@@ -97,6 +97,7 @@ export function retrying(
     write: {
       from: ['running'],
       run,
+      unlessCancelled: true,
       set: { state: 'scheduled', attempt: task.attempt + 1, runAt, lostRuns: 0 },
     },
   }
@@ -110,7 +111,7 @@ export function cancelling(task: TaskRecord, reason: string | undefined, now: nu
   }
 }
 
-/** The end of a task; `run` fences when it is a run that ends it. */
+/** The end of a task; `run` fences when it is a run that ends it, and then gives way to a cancellation. */
 export function ended(
   task: Pick<TaskRecord, 'id' | 'attempt' | 'retainMs'>,
   outcome: TaskOutcome,
@@ -121,7 +122,7 @@ export function ended(
     event: taskEvent(task.id, task.attempt, state, data, now),
     write: {
       from: from ?? ENDS_FROM[state],
-      ...(run !== undefined && { run }),
+      ...(run !== undefined && { run, unlessCancelled: state !== 'cancelled' }),
       set: {
         state,
         finishedAt: now,
