@@ -1,0 +1,53 @@
+import { afterAll, beforeAll } from '@jest/globals'
+import { Redis } from 'ioredis'
+import { logKey, taskKey, topicKey } from '../../shared/keys.ts'
+import { RedisEventLog } from '../../shared/redis-event-log.ts'
+import { startRedis, type TestRedis } from '../support/redis.ts'
+import { eventLogContract } from './event-log.ts'
+
+const MAX_EVENTS = 50
+
+let server: TestRedis
+let redis: Redis
+let log: RedisEventLog
+
+beforeAll(async () => {
+  server = await startRedis()
+  redis = new Redis(server.url)
+  log = new RedisEventLog(redis, { channels: { maxEvents: MAX_EVENTS, ttlMs: 60_000 }, taskMaxEvents: MAX_EVENTS })
+})
+
+afterAll(async () => {
+  redis.disconnect()
+  await server.close()
+})
+
+eventLogContract('Redis streams', () => ({
+  log,
+  maxEvents: MAX_EVENTS,
+  async listen(channel) {
+    const subscriber = new Redis(server.url)
+    const received: Buffer[] = []
+    subscriber.on('messageBuffer', (topic: Buffer, message: Buffer) => {
+      if (topic.toString() === topicKey(channel)) received.push(message)
+    })
+    await subscriber.subscribe(topicKey(channel), 'end')
+    const ended = new Promise(resolve => subscriber.on('message', topic => topic === 'end' && resolve(null)))
+    return {
+      received,
+      async close() {
+        // Pub/sub keeps the order, so that everything published before has come when this has.
+        await redis.publish('end', '')
+        await ended
+        subscriber.disconnect()
+      },
+    }
+  },
+  expiresIn: channel => redis.pttl(logKey(channel)),
+  state: taskId => redis.hgetall(taskKey(taskId)),
+  async goBack(channel, keep) {
+    const entries = await redis.xrange(logKey(channel), '-', '+', 'COUNT', keep)
+    await redis.del(logKey(channel))
+    for (const [id, fields] of entries) await redis.xadd(logKey(channel), id, ...fields)
+  },
+}))

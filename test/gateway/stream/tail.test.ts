@@ -1,0 +1,62 @@
+import { describe, expect, test } from '@jest/globals'
+import fc from 'fast-check'
+import { frameEvent } from '../../../gateway/stream/sse-frame.ts'
+import { Tail } from '../../../gateway/stream/tail.ts'
+
+const event = (seq: number, bytes = 10, epoch = 1) =>
+  frameEvent({ epoch, seq, type: 'x', time: 0, format: 'json', data: Buffer.alloc(bytes, 0x31) })
+const seqs = (events: readonly { seq: number }[] | null) => events && events.map(({ seq }) => seq)
+const budget = (maxBytes = 1e9) => ({ maxBytes, usedBytes: 0 })
+
+describe('tail', () => {
+  test('answers exactly what follows a position, or that it does not reach back', () => {
+    const tail = new Tail(budget())
+    for (let seq = 5; seq <= 8; seq++) tail.push(event(seq))
+    expect(seqs(tail.after({ epoch: 1, seq: 6 }))).toEqual([7, 8])
+    expect(seqs(tail.after({ epoch: 1, seq: 4 }))).toEqual([5, 6, 7, 8])
+    expect(seqs(tail.after({ epoch: 1, seq: 8 }))).toEqual([])
+    expect(tail.after({ epoch: 1, seq: 3 })).toBeNull()
+    expect(tail.after({ epoch: 1, seq: 9 })).toBeNull()
+    expect(tail.after({ epoch: 2, seq: 6 })).toBeNull()
+  })
+
+  test('reaches back to the origin only when it holds the first event', () => {
+    const tail = new Tail(budget())
+    tail.push(event(1))
+    expect(seqs(tail.after({ epoch: 0, seq: 0 }))).toEqual([1])
+    const late = new Tail(budget())
+    late.push(event(2))
+    expect(late.after({ epoch: 0, seq: 0 })).toBeNull()
+  })
+
+  test('starts anew after a hole or another epoch', () => {
+    const tail = new Tail(budget())
+    tail.push(event(1))
+    tail.push(event(3))
+    expect(tail.after({ epoch: 1, seq: 0 })).toBeNull()
+    expect(seqs(tail.after({ epoch: 1, seq: 2 }))).toEqual([3])
+    tail.push(event(1, 10, 2))
+    expect(tail.after({ epoch: 1, seq: 2 })).toBeNull()
+  })
+
+  test('stays within its bounds and its budget, and keeps the newest event', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 200_000 }), { maxLength: 60 }), sizes => {
+        const shared = budget(3_000_000)
+        const tail = new Tail(shared)
+        sizes.forEach((bytes, i) => {
+          tail.push(event(i + 1, bytes))
+          expect(shared.usedBytes).toBeLessThanOrEqual(3_000_000)
+          expect(tail.last?.seq).toBe(i + 1)
+        })
+        tail.clear()
+        expect(shared.usedBytes).toBe(0)
+      }),
+      { numRuns: 50 },
+    )
+    const tail = new Tail(budget())
+    for (let seq = 1; seq <= 5_000; seq++) tail.push(event(seq, 1))
+    expect(tail.after({ epoch: 1, seq: 1 })).toBeNull()
+    expect(seqs(tail.after({ epoch: 1, seq: 4_999 }))).toEqual([5_000])
+  })
+})
