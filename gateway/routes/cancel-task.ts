@@ -22,7 +22,7 @@ export interface CancelParts {
 export function cancelTaskRoute(router: Router, { gate, tasks, queue }: CancelParts): void {
   router.post('/v1/tasks/:id/cancel', async ctx => {
     const id = taskIdOf(ctx.params)
-    const { reason } = checkBody(bodySchema, (await readOptionalJson(ctx)) ?? {})
+    const { reason } = checkBody(bodySchema.default({}), await readOptionalJson(ctx))
     const { status, task } = await gate.run(async () => {
       const before = await tasks.load(id)
       if (before && isTerminal(before.state)) return { status: 200, task: before }
