@@ -10,18 +10,33 @@ describe('cursor', () => {
     const codec = singleCursor('a')
     expect(codec.format([{ epoch: 1795325520000, seq: 7 }])).toBe('1795325520000-7')
     expect(codec.parse('1795325520000-7')).toEqual([{ epoch: 1795325520000, seq: 7 }])
-    for (const text of ['', '7', '1-', '-1', '1-2-3', '1-2 ', 'x-1', '1.5-2', '9999999999999999-1', '１-１']) {
+    for (const text of [
+      '',
+      '7',
+      '1-',
+      '-1',
+      '1-2-3',
+      '1-2 ',
+      'x-1',
+      '1.5-2',
+      '9999999999999999-1',
+      '１-１',
+    ]) {
       expect(codec.parse(text)).toBeNull()
     }
   })
 
   test('of several channels reads back what it wrote, in whatever order they are named', () => {
     fc.assert(
-      fc.property(fc.uniqueArray(channel, { minLength: 1, maxLength: 50 }), fc.func(position), (channels, place) => {
-        const codec = vectorCursor(channels)
-        const positions = codec.channels.map(place)
-        expect(vectorCursor([...channels].reverse()).parse(codec.format(positions))).toEqual(positions)
-      }),
+      fc.property(
+        fc.uniqueArray(channel, { minLength: 1, maxLength: 50 }),
+        fc.func(position),
+        (channels, place) => {
+          const codec = vectorCursor(channels)
+          const positions = codec.channels.map(place)
+          expect(vectorCursor([...channels].reverse()).parse(codec.format(positions))).toEqual(positions)
+        },
+      ),
     )
   })
 

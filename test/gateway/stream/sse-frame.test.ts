@@ -1,7 +1,13 @@
 import { describe, expect, test } from '@jest/globals'
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import fc from 'fast-check'
-import { chunkOf, controlFrame, cursorFrame, envelopeFrame, frameEvent } from '../../../gateway/stream/sse-frame.ts'
+import {
+  chunkOf,
+  controlFrame,
+  cursorFrame,
+  envelopeFrame,
+  frameEvent,
+} from '../../../gateway/stream/sse-frame.ts'
 import type { DataFormat } from '../../../shared/event.ts'
 
 const event = (format: DataFormat, data: string) => ({
@@ -28,12 +34,21 @@ describe('SSE frame', () => {
 
   test('of any text is one event whose data are that text, with line feeds for line ends', () => {
     fc.assert(
-      fc.property(fc.string({ unit: fc.oneof(fc.constantFrom('\n', '\r', ':', ' ', 'id: 9\n', 'é'), fc.string()) }), text => {
-        const [message, ...more] = parse(frameEvent(event('text', text)).frame)
-        expect(more).toEqual([])
-        // An event without data is not dispatched (WHATWG HTML): empty text is a data line, which the parser sees.
-        expect(message).toEqual({ id: '1-2', event: 'note', data: Buffer.from(text).toString().replace(/\r\n|\r/g, '\n') })
-      }),
+      fc.property(
+        fc.string({ unit: fc.oneof(fc.constantFrom('\n', '\r', ':', ' ', 'id: 9\n', 'é'), fc.string()) }),
+        text => {
+          const [message, ...more] = parse(frameEvent(event('text', text)).frame)
+          expect(more).toEqual([])
+          // An event without data is not dispatched (WHATWG HTML): empty text is a data line, which the parser sees.
+          expect(message).toEqual({
+            id: '1-2',
+            event: 'note',
+            data: Buffer.from(text)
+              .toString()
+              .replace(/\r\n|\r/g, '\n'),
+          })
+        },
+      ),
     )
   })
 
@@ -55,7 +70,9 @@ describe('SSE frame', () => {
   })
 
   test('of a snapshot leaves the cursor alone', () => {
-    const [message] = parse(controlFrame('snapshot', { id: 't' }, { cursor: null, envelope: null, named: true }))
+    const [message] = parse(
+      controlFrame('snapshot', { id: 't' }, { cursor: null, envelope: null, named: true }),
+    )
     expect(message).toEqual({ id: undefined, event: 'snapshot', data: '{"id":"t"}' })
   })
 

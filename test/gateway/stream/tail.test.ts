@@ -5,7 +5,7 @@ import { Tail } from '../../../gateway/stream/tail.ts'
 
 const event = (seq: number, bytes = 10, epoch = 1) =>
   frameEvent({ epoch, seq, type: 'x', time: 0, format: 'json', data: Buffer.alloc(bytes, 0x31) })
-const seqs = (events: readonly { seq: number }[] | null) => events && events.map(({ seq }) => seq)
+const seqs = (events: readonly { seq: number }[] | null) => events?.map(({ seq }) => seq) ?? null
 const budget = (maxBytes = 1e9) => ({ maxBytes, usedBytes: 0 })
 
 describe('tail', () => {
