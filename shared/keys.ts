@@ -9,6 +9,9 @@ export const logKey = (channel: string): string => `mr:{${channel}}:log`
 /** Pub/sub name of a channel. */
 export const topicKey = (channel: string): string => `mr:{${channel}}`
 
+/** Pub/sub name on which a gateway hears itself. */
+export const probeTopic = (gateway: string): string => `mr:probe:${gateway}`
+
 /** Hash: the truth about a task. */
 export const taskKey = (taskId: string): string => `mr:{${taskChannel(taskId)}}:state`
 
@@ -21,6 +24,9 @@ export const OPEN_KEY = 'mr:open'
 /** A task's member in both: `<createdAt in ms, 13 digits>:<task id>`. */
 export const taskMember = (task: { id: string; createdAt: number }): string =>
   `${String(task.createdAt).padStart(13, '0')}:${task.id}`
+
+/** When the task of such a member was created, in ms since 1970. */
+export const timeOfMember = (member: string): number => Number(member.slice(0, member.indexOf(':')))
 
 /** The task id of such a member. */
 export const taskIdOfMember = (member: string): string => member.slice(member.indexOf(':') + 1)

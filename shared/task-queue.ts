@@ -85,6 +85,7 @@ export class TaskQueue {
         backoff: { type: 'fixed', delay: WRAPPER_RETRY_MS },
         removeOnComplete: true,
         removeOnFail: true,
+        stackTraceLimit: 1,
       },
     )
   }

@@ -1,0 +1,161 @@
+// Takes jobs from BullMQ, gives their tasks to the runner, and does with each job what the runner answers. BullMQ
+// leases and schedules; all decisions about a task are made from its record.
+
+import { DelayedError, type Job, WaitingError, Worker } from 'bullmq'
+import type { Redis } from 'ioredis'
+import { QUEUE_NAME, QUEUE_PREFIX } from '../shared/keys.ts'
+import type { Logger } from '../shared/log.ts'
+import type { TaskTaker } from './liveness.ts'
+import type { LoadedTask } from './load-tasks.ts'
+import { LOCK_MS, LockKeeper } from './lock-keeper.ts'
+import type { JobFate, TaskRunner } from './run-task.ts'
+import { TaskRun, type TaskRuns } from './task-run.ts'
+
+/**
+ * How often jobs without a lock are looked for: by one worker for all. With the lock's 8 s a killed worker's task
+ * waits at most 11 s for the next one.
+ */
+const STALLED_CHECK_MS = 3_000
+/** Past this BullMQ would fail a job by itself, and nobody would be told. */
+const MAX_STALLED = 1_000_000_000
+/** After an error of Redis; BullMQ's own 15 s are long after an outage. */
+const FETCH_RETRY_MS = 1_000
+/** A task of a type that this worker does not have is left to others for this long. */
+const UNKNOWN_TYPE_DELAY_MS = 1_000
+/** After the grace of a drain: until handlers that do not heed their signal are cut off, and their tasks back. */
+const HAND_BACK_MS = 5_000
+
+export interface ConsumerParts {
+  /** For commands; BullMQ opens a second connection like it, for waiting. It stays the caller's. */
+  readonly redis: Redis
+  readonly runner: TaskRunner
+  readonly runs: TaskRuns
+  readonly types: ReadonlyMap<string, LoadedTask>
+  /** Tasks that run at once. */
+  readonly concurrency: number
+  readonly log: Logger
+}
+
+export class Consumer implements TaskTaker {
+  readonly #runner: TaskRunner
+  readonly #runs: TaskRuns
+  readonly #types: ReadonlyMap<string, LoadedTask>
+  readonly #concurrency: number
+  readonly #log: Logger
+  readonly #worker: Worker
+  readonly #locks: LockKeeper
+  #taken = 0
+  #draining = false
+
+  constructor({ redis, runner, runs, types, concurrency, log }: ConsumerParts) {
+    this.#runner = runner
+    this.#runs = runs
+    this.#types = types
+    this.#concurrency = concurrency
+    this.#log = log
+    this.#worker = new Worker(QUEUE_NAME, (job, token) => this.#process(job, token ?? ''), {
+      connection: redis,
+      prefix: QUEUE_PREFIX,
+      autorun: false,
+      concurrency,
+      lockDuration: LOCK_MS,
+      skipLockRenewal: true,
+      stalledInterval: STALLED_CHECK_MS,
+      maxStalledCount: MAX_STALLED,
+      runRetryDelay: FETCH_RETRY_MS,
+    })
+    // Outages are said once, by the connection itself.
+    this.#worker.on('error', error => log.debug({ err: error }, 'the queue had an error'))
+    this.#locks = new LockKeeper(
+      runs,
+      (ids, tokens, durationMs) => this.#worker.extendJobLocks(ids, tokens, durationMs),
+      log,
+    )
+  }
+
+  start(): void {
+    this.#locks.start()
+    this.#worker.run().catch(error => this.#log.error({ err: error }, 'the worker stopped taking tasks'))
+  }
+
+  /**
+   * Takes no further task. Running ones have `graceMs` to end by themselves; then their signals are aborted, and
+   * what does not end goes back to the queue.
+   */
+  async stop(graceMs: number): Promise<void> {
+    this.#draining = true
+    // Resolves when all running tasks have settled; on its own it has no limit.
+    const idle = this.#worker.close()
+    if (!(await settlesWithin(idle, graceMs))) {
+      this.#runs.stopAll('drain')
+      if (!(await settlesWithin(idle, HAND_BACK_MS)))
+        this.#log.warn(
+          { tasks: this.#runs.size },
+          'some tasks could not be handed back and will be recovered',
+        )
+    }
+    this.#locks.stop()
+  }
+
+  hasRoom(): boolean {
+    return !this.#draining && this.#runs.size < this.#concurrency
+  }
+
+  isDraining(): boolean {
+    return this.#draining
+  }
+
+  taken(): number {
+    return this.#taken
+  }
+
+  async #process(job: Job, token: string): Promise<void> {
+    this.#taken++
+    const loaded = this.#types.get(job.name)
+    if (this.#draining) return this.#settle(job, token, { job: 'hand-back' })
+    if (!loaded) return this.#settle(job, token, { job: 'delay', until: Date.now() + UNKNOWN_TYPE_DELAY_MS })
+    const run = new TaskRun(job.id ?? '', token)
+    this.#runs.add(run)
+    try {
+      return await this.#settle(job, token, await this.#runTask(loaded, run))
+    } finally {
+      this.#runs.remove(run)
+    }
+  }
+
+  async #runTask(loaded: LoadedTask, run: TaskRun): Promise<JobFate> {
+    try {
+      return await this.#runner.run(loaded, run)
+    } catch (error) {
+      // BullMQ gives the job out again a moment later.
+      this.#log.error({ err: error, task: run.taskId }, 'a run broke off')
+      throw error
+    }
+  }
+
+  /** Returning removes the job; the errors tell BullMQ that it is elsewhere already. */
+  async #settle(job: Job, token: string, fate: JobFate): Promise<void> {
+    if (fate.job === 'remove') return
+    try {
+      if (fate.job === 'delay') await job.moveToDelayed(fate.until, token)
+      if (fate.job === 'hand-back') await job.moveToWait(token)
+    } catch (error) {
+      // The lock is gone, so the job is somebody else's or becomes it: its task's record says what to do.
+      this.#log.warn({ err: error, task: job.id, fate }, 'a job could not be put back')
+    }
+    throw fate.job === 'delay' ? new DelayedError() : new WaitingError()
+  }
+}
+
+/** Whether it settles in time; a failure counts as settled. */
+async function settlesWithin(pending: Promise<unknown>, timeoutMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const timeout = new Promise<boolean>(resolve => {
+    timer = setTimeout(() => resolve(false), timeoutMs)
+  })
+  const settled = pending.then(
+    () => true,
+    () => true,
+  )
+  return Promise.race([settled, timeout]).finally(() => clearTimeout(timer))
+}

@@ -1,0 +1,211 @@
+// Writes the events of one run to the task's log, in order: while one append is under way the next events gather
+// and go as one batch. Each append has a number within the run, so that one that is sent twice happens once.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { NewEvent } from '../shared/event.ts'
+import type { EventLog, TaskAppend, TaskWrite } from '../shared/event-log.ts'
+import type { Logger } from '../shared/log.ts'
+import type { Transition } from '../shared/task-transitions.ts'
+import { EventRefused } from './event-refused.ts'
+
+/** Events that are not recorded yet; a handler that does not await is refused past either. */
+const MAX_PENDING_EVENTS = 1_000
+const MAX_PENDING_BYTES = 4 * 1024 * 1024
+/** Events of one append, which Redis carries out in one go. */
+const MAX_BATCH_EVENTS = 100
+/** At most 20 progress events a second. */
+const PROGRESS_INTERVAL_MS = 50
+/** After Redis refused an append (out of memory, read-only), it is tried again this much later. */
+const RETRY_MS = 500
+
+/** The run that writes. */
+export interface WriterRun {
+  readonly taskId: string
+  readonly run: number
+  /** The task's record says that it is to be cancelled. */
+  onCancelRequested(): void
+  /** The run may no longer write: another one has begun, or the task has ended. */
+  onFenced(): void
+}
+
+interface Entry {
+  readonly event: NewEvent
+  /** A transition's own conditions and changes; it is the last entry of its run. */
+  readonly final?: TaskWrite
+  resolve(answer: TaskAppend): void
+  reject(error: Error): void
+}
+
+interface Progress {
+  readonly event: NewEvent
+  /** What the task's record says of it. */
+  readonly json: string
+}
+
+const FENCED: TaskAppend = { outcome: 'fenced', state: 'running' }
+
+export class EventWriter {
+  readonly #log: EventLog
+  readonly #logger: Logger
+  readonly #run: WriterRun
+  readonly #closed = new AbortController()
+  /** Oldest first; an entry leaves it when it is recorded. */
+  #pending: Entry[] = []
+  #pendingBytes = 0
+  #progress: Progress | null = null
+  #progressTimer: NodeJS.Timeout | undefined
+  #lastProgressAt = -PROGRESS_INTERVAL_MS
+  #writes = 0
+  #flushing = false
+  #ending = false
+
+  constructor(log: EventLog, run: WriterRun, logger: Logger) {
+    this.#log = log
+    this.#run = run
+    this.#logger = logger
+  }
+
+  /** Records an event; resolves when it is in the log. Rejects with {@link EventRefused}. */
+  async append(event: NewEvent): Promise<void> {
+    this.#requireOpen()
+    const bytes = Buffer.byteLength(event.data)
+    if (this.#pending.length >= MAX_PENDING_EVENTS || this.#pendingBytes + bytes > MAX_PENDING_BYTES) {
+      throw new EventRefused(
+        'too-many-pending-events',
+        'too many events are waiting to be recorded: await each call of the context',
+      )
+    }
+    await this.#enqueue(event)
+  }
+
+  /** Takes over a progress event and its form in the task's record; of those that come within 50 ms the last one is recorded. */
+  report(event: NewEvent, json: string): void {
+    this.#requireOpen()
+    this.#progress = { event, json }
+    void this.#flush()
+  }
+
+  /**
+   * Ends the run with a transition: after all events that were taken over, the last progress directly before
+   * it. The handler is no longer listened to. Answers `cancelling`, and writes nothing but those events, when
+   * the transition gives way to a cancellation that was asked for.
+   */
+  async finish({ event, write }: Transition): Promise<TaskAppend> {
+    if (this.#closed.signal.aborted) return FENCED
+    this.#ending = true
+    return this.#enqueue(event, write)
+  }
+
+  /** Nothing is written any more; whatever is pending is refused. */
+  close(): void {
+    this.#ending = true
+    this.#closed.abort()
+    clearTimeout(this.#progressTimer)
+    for (const entry of this.#pending.splice(0)) {
+      if (entry.final) entry.resolve(FENCED)
+      else entry.reject(runEnded())
+    }
+    this.#progress = null
+  }
+
+  #requireOpen(): void {
+    if (this.#ending) throw runEnded()
+  }
+
+  #enqueue(event: NewEvent, final?: TaskWrite): Promise<TaskAppend> {
+    return new Promise((resolve, reject) => {
+      this.#pending.push({ event, ...(final && { final }), resolve, reject })
+      this.#pendingBytes += Buffer.byteLength(event.data)
+      void this.#flush()
+    })
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#flushing) return
+    this.#flushing = true
+    try {
+      // Whatever the handler says in the same tick goes along.
+      await Promise.resolve()
+      while (!this.#closed.signal.aborted) {
+        const entries = this.#pending.slice(0, MAX_BATCH_EVENTS)
+        const final = entries.at(-1)?.final
+        const progress = final || this.#progressIsDue() ? this.#progress : null
+        if (entries.length === 0 && !progress) break
+        await this.#write(entries, final, progress)
+      }
+    } finally {
+      this.#flushing = false
+    }
+  }
+
+  /** If not, it is looked at again when it is. */
+  #progressIsDue(): boolean {
+    if (!this.#progress) return false
+    const waitMs = this.#lastProgressAt + PROGRESS_INTERVAL_MS - performance.now()
+    if (waitMs <= 0) return true
+    this.#progressTimer ??= setTimeout(() => {
+      this.#progressTimer = undefined
+      void this.#flush()
+    }, waitMs)
+    return false
+  }
+
+  async #write(entries: Entry[], final: TaskWrite | undefined, progress: Progress | null): Promise<void> {
+    const events = entries.map(entry => entry.event)
+    if (progress) events.splice(final ? -1 : events.length, 0, progress.event)
+    const write: TaskWrite = {
+      ...(final ?? { from: ['running'] }),
+      run: this.#run.run,
+      write: ++this.#writes,
+      set: {
+        ...(progress && { progress: progress.json }),
+        ...final?.set,
+      },
+    }
+    if (progress) this.#lastProgressAt = performance.now()
+    const answer = await this.#appendUntilAnswered(events, write)
+    if (answer) this.#settle(entries, progress, answer)
+  }
+
+  /** Null when the writer was closed meanwhile. */
+  async #appendUntilAnswered(events: NewEvent[], write: TaskWrite): Promise<TaskAppend | null> {
+    while (!this.#closed.signal.aborted) {
+      try {
+        return await this.#log.appendToTask(this.#run.taskId, events, write)
+      } catch (error) {
+        this.#logger.warn({ err: error, task: this.#run.taskId }, 'events could not be recorded')
+        await sleep(RETRY_MS, undefined, { signal: this.#closed.signal }).catch(() => undefined)
+      }
+    }
+    return null
+  }
+
+  #settle(entries: Entry[], progress: Progress | null, answer: TaskAppend): void {
+    switch (answer.outcome) {
+      case 'ok':
+      case 'repeated':
+        if (this.#progress === progress) this.#progress = null
+        for (const entry of this.#take(0, entries.length)) entry.resolve(answer)
+        if (answer.cancelRequested) this.#run.onCancelRequested()
+        break
+      case 'cancelling':
+        // Nothing was written: all but the transition stay for the one that comes instead.
+        for (const entry of this.#take(entries.length - 1, 1)) entry.resolve(answer)
+        break
+      default:
+        for (const entry of entries) if (entry.final) entry.resolve(answer)
+        this.close()
+        this.#run.onFenced()
+    }
+  }
+
+  #take(from: number, count: number): Entry[] {
+    const taken = this.#pending.splice(from, count)
+    for (const { event } of taken) this.#pendingBytes -= Buffer.byteLength(event.data)
+    return taken
+  }
+}
+
+function runEnded(): EventRefused {
+  return new EventRefused('run-ended', 'the run of this task has ended: nothing is recorded any more')
+}

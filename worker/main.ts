@@ -1,0 +1,142 @@
+// The worker process. What it is made of, and in which order that starts and stops:
+//
+//   start                                          stop, in reverse
+//   Redis    everything needs it, and waits for    last, since handing back needs it
+//            it where it is away
+//   ops      health is asked for from now on       readiness says 503 as soon as the consumer drains
+//   types    gateways accept them                  they stay known
+//   cancel   a running task can be cancelled       heard until no task runs any more
+//   repairs  tasks that were lost are queued       not needed to drain
+//   consumer takes tasks                           first: no new ones, then out with those that run
+
+import { hostname } from 'node:os'
+import { type WorkerConfig, workerConfig } from '../shared/config.ts'
+import { Lifecycle, runProcess } from '../shared/lifecycle.ts'
+import { createLogger, type Logger } from '../shared/log.ts'
+import { createRegistry } from '../shared/metrics.ts'
+import { startOpsServer } from '../shared/ops-server.ts'
+import { checkRedis, connectRedis } from '../shared/redis-connection.ts'
+import { RedisEventLog } from '../shared/redis-event-log.ts'
+import { TaskStore } from '../shared/redis-tasks.ts'
+import { StartupError } from '../shared/startup-error.ts'
+import { TaskQueue } from '../shared/task-queue.ts'
+import { Cancellation } from './cancellation.ts'
+import { Consumer } from './consumer.ts'
+import { parseHttpTargets } from './http-targets.ts'
+import { Liveness } from './liveness.ts'
+import { type LoadedTask, loadTasks, SHIPPED_TASKS_DIR } from './load-tasks.ts'
+import { createWorkerMetrics, measureQueue } from './metrics.ts'
+import { QueueState } from './queue-state.ts'
+import { Reconciler } from './reconciler.ts'
+import { RedisSweep } from './redis-sweep.ts'
+import { TaskRunner } from './run-task.ts'
+import { stackOf, toTaskError } from './task-failure.ts'
+import { TaskRuns } from './task-run.ts'
+import { TypeAnnouncer } from './type-announcer.ts'
+
+runProcess(async () => {
+  const config = workerConfig()
+  const log = createLogger('worker', config.LOG_LEVEL)
+  const loaded = await loadHandlers(config)
+  const lifecycle = new Lifecycle(log, config.MILLRACE_DRAIN_MS)
+  surviveRejections(log)
+  await startWorker(config, loaded, lifecycle, log)
+})
+
+async function startWorker(
+  config: WorkerConfig,
+  loaded: LoadedTask[],
+  lifecycle: Lifecycle,
+  log: Logger,
+): Promise<void> {
+  const workerName = `${hostname()}-${process.pid}`
+  const types = new Map(loaded.map(task => [task.type, task]))
+  const redis = connectRedis(config.REDIS_URL, 'worker', log)
+  lifecycle.onStop('redis', async () => redis.disconnect())
+
+  const eventLog = new RedisEventLog(redis, {
+    channels: { maxEvents: config.MILLRACE_CHANNEL_MAX_EVENTS, ttlMs: config.MILLRACE_CHANNEL_TTL_MS },
+    taskMaxEvents: config.MILLRACE_TASK_MAX_EVENTS,
+  })
+  const tasks = new TaskStore(redis, eventLog)
+  const queue = new TaskQueue(redis, tasks)
+  const registry = createRegistry(redis)
+  const metrics = createWorkerMetrics(registry, types.keys())
+  const isConnected = () => redis.status === 'ready'
+  const queueState = new QueueState(queue, tasks, isConnected)
+  measureQueue(registry, queueState)
+  const runs = new TaskRuns()
+  const runner = new TaskRunner({ tasks, metrics, workerName, log })
+  const consumer = new Consumer({
+    redis,
+    runner,
+    runs,
+    types,
+    concurrency: config.MILLRACE_CONCURRENCY,
+    log,
+  })
+  const liveness = new Liveness(consumer, queueState)
+
+  const ops = await startOpsServer(
+    { host: config.HOST, port: config.MILLRACE_OPS_PORT, variable: 'MILLRACE_OPS_PORT' },
+    registry,
+    {
+      live: async () => liveness.check(),
+      ready: async () => {
+        if (consumer.isDraining()) return { ok: false, problems: ['the worker shuts down'] }
+        // While Redis is away a command would wait for it, and more of them with every check.
+        return isConnected() ? checkRedis(redis) : { ok: false, problems: ['Redis is away'] }
+      },
+    },
+  )
+  lifecycle.onStop('ops', () => ops.stop())
+
+  const announcer = new TypeAnnouncer(redis, loaded.map(announcement), log)
+  lifecycle.onStop('types', async () => announcer.stop())
+  await announcer.start()
+
+  const cancellation = new Cancellation(connectRedis(config.REDIS_URL, 'subscriber', log), tasks, runs, log)
+  cancellation.start()
+  lifecycle.onStop('cancel', async () => cancellation.stop())
+
+  const reconciler = new Reconciler({
+    sweep: new RedisSweep(redis),
+    tasks,
+    queue,
+    types,
+    metrics,
+    workerName,
+    log,
+  })
+  reconciler.start()
+  lifecycle.onStop('repairs', async () => reconciler.stop())
+
+  consumer.start()
+  liveness.start()
+  lifecycle.onStop('consumer', async () => {
+    liveness.stop()
+    await consumer.stop(config.MILLRACE_DRAIN_MS)
+  })
+  lifecycle.ready('worker ready', { opsUrl: ops.url, types: [...types.keys()] })
+}
+
+async function loadHandlers(config: WorkerConfig): Promise<LoadedTask[]> {
+  try {
+    return await loadTasks(config.MILLRACE_TASKS_DIR ?? SHIPPED_TASKS_DIR, {
+      httpTargets: parseHttpTargets(config.MILLRACE_HTTP_TARGETS),
+    })
+  } catch (error) {
+    throw new StartupError((error as Error).message, { cause: error })
+  }
+}
+
+function announcement({ type, inputSchema, attempts, timeoutMs }: LoadedTask) {
+  return { type, inputSchema, attempts, timeoutMs }
+}
+
+// A promise that a handler forgot to await must not take the other tasks of this worker with it.
+function surviveRejections(log: Logger): void {
+  process.on('unhandledRejection', reason => {
+    log.error({ error: toTaskError(reason), stack: stackOf(reason) }, 'a promise was rejected unheard')
+  })
+}

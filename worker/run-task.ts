@@ -1,0 +1,227 @@
+// Takes a task from its job to an outcome: the steps of one run, from its record to its last event. Knows nothing
+// of BullMQ; what becomes of the job is the answer.
+
+import type { TaskAppend } from '../shared/event-log.ts'
+import type { Logger } from '../shared/log.ts'
+import type { TaskStore } from '../shared/redis-tasks.ts'
+import { isTerminal, type TaskError, type TaskRecord } from '../shared/task.ts'
+import { due, ended, lostRuns, retrying, started, type TaskOutcome } from '../shared/task-transitions.ts'
+import { beforeRun, cancelledOutcome } from './before-run.ts'
+import { EventWriter } from './event-writer.ts'
+import { judgeRun, type Verdict } from './judge-run.ts'
+import type { LoadedTask } from './load-tasks.ts'
+import type { WorkerMetrics } from './metrics.ts'
+import { retryDelayMs } from './retry-delay.ts'
+import { runHandler, type Settlement } from './run-handler.ts'
+import { createTaskContext } from './task-context.ts'
+import { stackOf, toTaskError } from './task-failure.ts'
+import type { TaskRun } from './task-run.ts'
+
+/** What becomes of the job of a task. */
+export type JobFate =
+  /** The task has ended. */
+  | { job: 'remove' }
+  /** It runs again at a time, in ms since 1970. */
+  | { job: 'delay'; until: number }
+  /** It goes back to the queue for another worker. */
+  | { job: 'hand-back' }
+  /** It is no longer this worker's. */
+  | { job: 'leave' }
+
+/** A task whose run is under way. */
+interface Running {
+  readonly task: TaskRecord
+  readonly loaded: LoadedTask
+  readonly run: TaskRun
+  readonly writer: EventWriter
+}
+
+export interface TaskRunnerParts {
+  readonly tasks: TaskStore
+  readonly metrics: WorkerMetrics
+  /** This worker, as `started` events name it. */
+  readonly workerName: string
+  readonly log: Logger
+}
+
+export class TaskRunner {
+  readonly #tasks: TaskStore
+  readonly #metrics: WorkerMetrics
+  readonly #workerName: string
+  readonly #log: Logger
+
+  constructor({ tasks, metrics, workerName, log }: TaskRunnerParts) {
+    this.#tasks = tasks
+    this.#metrics = metrics
+    this.#workerName = workerName
+    this.#log = log
+  }
+
+  /** Throws only for faults of Redis or our own; the job is then tried again. */
+  async run(loaded: LoadedTask, run: TaskRun): Promise<JobFate> {
+    const task = await this.#tasks.load(run.taskId)
+    if (!task) return { job: 'remove' }
+    const before = beforeRun(task, Date.now())
+    switch (before.step) {
+      case 'none':
+        return this.#close(task)
+      case 'end':
+        return this.#endUnstarted(task, before.outcome)
+      case 'wait':
+        return { job: 'delay', until: before.until }
+      case 'run':
+        return this.#begin(loaded, task, run)
+    }
+  }
+
+  async #begin(loaded: LoadedTask, task: TaskRecord, run: TaskRun): Promise<JobFate> {
+    if (task.state === 'scheduled') await this.#tasks.apply(task.id, due(task, Date.now()))
+    const parsed = loaded.parseInput(task.input)
+    if (!parsed.ok) return this.#endUnstarted(task, { state: 'failed', error: invalidInput(parsed.errors) })
+
+    const now = Date.now()
+    const transition = started(task, { worker: this.#workerName, token: run.token, now })
+    const answer = await this.#tasks.apply(task.id, transition)
+    if (answer.outcome === 'ok' && answer.cancelRequested) run.stop('cancelled')
+    const isOurs =
+      answer.outcome === 'ok' || (answer.outcome === 'fenced' && (await this.#isRunBy(task, run)))
+    if (!isOurs) return this.#notOurs(task, answer)
+    this.#noteStart(task, now)
+    return this.#attempt(
+      loaded,
+      { ...task, run: task.run + 1, startedAt: task.startedAt ?? now },
+      parsed.input,
+      run,
+    )
+  }
+
+  async #attempt(loaded: LoadedTask, task: TaskRecord, input: unknown, run: TaskRun): Promise<JobFate> {
+    const writer = this.#openWriter(task, run)
+    this.#metrics.running.inc({ type: task.type })
+    try {
+      const context = createTaskContext(task, run.signal, writer)
+      const settlement = await runHandler(loaded, input, context, run, task.timeoutMs)
+      this.#noteSettlement(task, settlement, run)
+      const verdict = judgeRun(task, settlement, cause => run.isStoppedBy(cause))
+      return await this.#conclude({ task, loaded, run, writer }, verdict)
+    } finally {
+      this.#metrics.running.dec({ type: task.type })
+      writer.close()
+    }
+  }
+
+  #openWriter(task: TaskRecord, run: TaskRun): EventWriter {
+    const writer = new EventWriter(
+      this.#tasks.log,
+      {
+        taskId: task.id,
+        run: task.run,
+        onCancelRequested: () => run.stop('cancelled'),
+        onFenced: () => run.stop('lock-lost'),
+      },
+      this.#log,
+    )
+    if (run.lost.aborted) writer.close()
+    run.lost.addEventListener('abort', () => writer.close())
+    return writer
+  }
+
+  async #conclude(running: Running, verdict: Verdict): Promise<JobFate> {
+    switch (verdict.kind) {
+      case 'end':
+        return this.#end(running, verdict.outcome)
+      case 'retry':
+        return this.#retry(running, verdict.error)
+      case 'hand-back':
+        await this.#tasks.markHandedBack(running.task.id, running.task.run)
+        return { job: 'hand-back' }
+      case 'leave':
+        return { job: 'leave' }
+    }
+  }
+
+  async #end(running: Running, outcome: TaskOutcome): Promise<JobFate> {
+    const { task, writer } = running
+    const full = outcome.state === 'cancelled' ? await this.#cancelled(task) : outcome
+    const answer = await writer.finish(ended(task, full, { run: task.run, now: Date.now() }))
+    if (answer.outcome === 'cancelling') return this.#end(running, { state: 'cancelled' })
+    if (!isWritten(answer)) return this.#notOurs(task, answer)
+    this.#noteEnd(task, full)
+    return this.#close(task)
+  }
+
+  async #retry(running: Running, error: TaskError): Promise<JobFate> {
+    const { task, loaded, writer } = running
+    const delayMs = retryDelayMs(task.backoff ?? loaded.backoff ?? null, task.attempt)
+    const now = Date.now()
+    const answer = await writer.finish(retrying(task, { run: task.run, error, delayMs, now }))
+    if (answer.outcome === 'cancelling') return this.#end(running, { state: 'cancelled' })
+    if (!isWritten(answer)) return this.#notOurs(task, answer)
+    this.#metrics.retries.inc({ type: task.type })
+    return { job: 'delay', until: now + delayMs }
+  }
+
+  async #endUnstarted(task: TaskRecord, outcome: TaskOutcome): Promise<JobFate> {
+    const answer = await this.#tasks.apply(task.id, ended(task, outcome, { run: task.run, now: Date.now() }))
+    if (answer.outcome === 'cancelling') return this.#endUnstarted(task, await this.#cancelled(task))
+    if (!isWritten(answer)) return this.#notOurs(task, answer)
+    this.#noteEnd(task, outcome)
+    return this.#close(task)
+  }
+
+  async #cancelled(task: TaskRecord): Promise<TaskOutcome> {
+    const [now] = await this.#tasks.loadHeaders([task.id])
+    return cancelledOutcome(now ?? task)
+  }
+
+  async #close(task: TaskRecord): Promise<JobFate> {
+    await this.#tasks.close(task)
+    return { job: 'remove' }
+  }
+
+  /** ioredis sends a command again when its connection breaks: our own first try may be what fences us. */
+  async #isRunBy(task: TaskRecord, run: TaskRun): Promise<boolean> {
+    const [now] = await this.#tasks.loadHeaders([task.id])
+    return now?.run === task.run + 1 && now.runToken === run.token
+  }
+
+  async #notOurs(task: TaskRecord, answer: TaskAppend): Promise<JobFate> {
+    this.#log.info({ task: task.id, answer }, 'a task went on without this run')
+    if (answer.outcome === 'unknown') return { job: 'remove' }
+    if (answer.outcome === 'refused' && isTerminal(answer.state)) return this.#close(task)
+    return { job: 'leave' }
+  }
+
+  #noteStart(task: TaskRecord, now: number): void {
+    if (lostRuns(task) > task.lostRuns) this.#metrics.recovered.inc()
+    if (task.state === 'running') return
+    const dueAt = task.runAt ?? task.createdAt
+    this.#metrics.wait.observe({ type: task.type }, Math.max(now - dueAt, 0) / 1_000)
+  }
+
+  #noteEnd(task: TaskRecord, { state }: TaskOutcome): void {
+    const labels = { type: task.type, state }
+    this.#metrics.finished.inc(labels)
+    if (task.startedAt !== null) this.#metrics.duration.observe(labels, (Date.now() - task.startedAt) / 1_000)
+  }
+
+  #noteSettlement(task: TaskRecord, settlement: Settlement, run: TaskRun): void {
+    const about = { task: task.id, type: task.type, attempt: task.attempt, run: task.run }
+    if (settlement.how === 'cut-off')
+      this.#log.warn(about, 'a handler did not heed its signal and is no longer listened to')
+    else if (settlement.how === 'threw' && !run.signal.aborted)
+      this.#log.warn(
+        { ...about, error: toTaskError(settlement.error), stack: stackOf(settlement.error) },
+        'an attempt failed',
+      )
+  }
+}
+
+function isWritten({ outcome }: TaskAppend): boolean {
+  return outcome === 'ok' || outcome === 'repeated'
+}
+
+function invalidInput(faults: readonly { path: string; message: string }[]): TaskError {
+  const text = faults.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join('; ')
+  return { ...toTaskError(text), code: 'invalid-input', retryable: false }
+}

@@ -1,0 +1,114 @@
+// One run of a task on this worker, from outside its handler: why it has to stop, and how long it is waited for.
+
+/** Why a run has to stop before its handler has ended. */
+export type StopCause = 'cancelled' | 'timeout' | 'drain' | 'lock-lost'
+
+/** From the abort of its signal, a handler has this long to end; then it is cut off and goes on unheard. */
+const GRACE_MS: Readonly<Record<StopCause, number>> = {
+  cancelled: 10_000,
+  timeout: 10_000,
+  drain: 2_000,
+  'lock-lost': 0,
+}
+
+const MESSAGES: Readonly<Record<StopCause, string>> = {
+  cancelled: 'the task was cancelled',
+  timeout: 'the attempt took too long',
+  drain: 'drain: the worker shuts down',
+  'lock-lost': 'the task was taken over by another worker',
+}
+
+/** The reason of a handler's AbortSignal. */
+export class RunStopped extends Error {
+  override readonly name = 'AbortError'
+  readonly code: StopCause
+
+  constructor(cause: StopCause) {
+    super(MESSAGES[cause])
+    this.code = cause
+  }
+}
+
+export class TaskRun {
+  readonly taskId: string
+  /** Of the job's lock. */
+  readonly token: string
+  /** Resolves when the handler is no longer waited for. */
+  readonly cutOff: Promise<void>
+  readonly #signal = new AbortController()
+  readonly #lost = new AbortController()
+  readonly #causes = new Set<StopCause>()
+  readonly #timers: NodeJS.Timeout[] = []
+  #resolveCutOff: () => void = () => undefined
+
+  constructor(taskId: string, token: string) {
+    this.taskId = taskId
+    this.token = token
+    this.cutOff = new Promise(resolve => {
+      this.#resolveCutOff = resolve
+    })
+  }
+
+  /** The handler's. Its reason is a {@link RunStopped} with the first cause. */
+  get signal(): AbortSignal {
+    return this.#signal.signal
+  }
+
+  /** Aborted when the task is no longer this worker's. */
+  get lost(): AbortSignal {
+    return this.#lost.signal
+  }
+
+  /** Aborts the handler's signal and cuts it off when its grace is over. A run can have several causes. */
+  stop(cause: StopCause): void {
+    if (this.#causes.has(cause)) return
+    this.#causes.add(cause)
+    if (cause === 'lock-lost') {
+      this.#resolveCutOff()
+      this.#lost.abort()
+    } else {
+      this.#timers.push(setTimeout(this.#resolveCutOff, GRACE_MS[cause]))
+    }
+    this.#signal.abort(new RunStopped(cause))
+  }
+
+  isStoppedBy(cause: StopCause): boolean {
+    return this.#causes.has(cause)
+  }
+
+  /** The run is over; nothing fires any more. */
+  end(): void {
+    for (const timer of this.#timers) clearTimeout(timer)
+  }
+}
+
+/** The runs of this worker by task. A run that was lost may still be here when the task's next one begins. */
+export class TaskRuns {
+  readonly #runs = new Map<string, TaskRun>()
+
+  get size(): number {
+    return this.#runs.size
+  }
+
+  add(run: TaskRun): void {
+    this.#runs.get(run.taskId)?.stop('lock-lost')
+    this.#runs.set(run.taskId, run)
+  }
+
+  remove(run: TaskRun): void {
+    run.end()
+    if (this.#runs.get(run.taskId) === run) this.#runs.delete(run.taskId)
+  }
+
+  get(taskId: string): TaskRun | undefined {
+    return this.#runs.get(taskId)
+  }
+
+  all(): TaskRun[] {
+    return [...this.#runs.values()]
+  }
+
+  stopAll(cause: StopCause): void {
+    for (const run of this.#runs.values()) run.stop(cause)
+  }
+}
