@@ -5,6 +5,7 @@
 import { lookup as systemLookup } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
 import { Agent, type Dispatcher, request } from 'undici'
+import { StartupError } from '../shared/startup-error.ts'
 import { isForbiddenAddress, isLoopbackHost } from './forbidden-addresses.ts'
 import { HandlerError } from './handler-error.ts'
 
@@ -28,7 +29,7 @@ const MAX_REDIRECTS = 5
 
 /**
  * Reads comma-separated origins with an optional path prefix: `http://127.0.0.1:9000/jobs,https://files.example`.
- * Throws an error that names MILLRACE_HTTP_TARGETS and the entry that is wrong.
+ * Throws a StartupError that names MILLRACE_HTTP_TARGETS and the entry that is wrong.
  */
 export function parseHttpTargets(text: string): HttpTarget[] {
   return text
@@ -39,16 +40,21 @@ export function parseHttpTargets(text: string): HttpTarget[] {
 }
 
 function parseTarget(entry: string): HttpTarget {
-  const fault = (what: string) => new Error(`MILLRACE_HTTP_TARGETS: "${entry}" ${what}`)
   const url = URL.canParse(entry) ? new URL(entry) : null
-  if (url === null || !isHttp(url)) throw fault('is not an http:// or https:// origin')
-  if (hasCredentials(url)) throw new Error(`MILLRACE_HTTP_TARGETS: "${url.host}" must not carry credentials`)
-  if (/[?#*]/.test(entry))
-    throw fault('must be an origin with an optional path, without query, fragment or "*"')
-  if (isAmbiguousPath(url.pathname)) throw fault('has an encoded slash, dot or percent sign in its path')
-  const host = url.hostname.replace(/^\[|\]$/g, '')
-  if (isIP(host) !== 0 && isForbiddenAddress(host, true)) throw fault('is an address that is never a target')
+  const shown = url !== null && hasCredentials(url) ? url.host : entry
+  const fault = targetFault(url, entry)
+  if (url === null || fault !== null) throw new StartupError(`MILLRACE_HTTP_TARGETS: "${shown}" ${fault}`)
   return { origin: url.origin, path: url.pathname.replace(/\/+$/, '') }
+}
+
+function targetFault(url: URL | null, entry: string): string | null {
+  if (url === null || !isHttp(url)) return 'is not an http:// or https:// origin'
+  if (hasCredentials(url)) return 'must not carry credentials'
+  if (/[?#*]/.test(entry)) return 'must not have a query, a fragment or a "*"'
+  if (isAmbiguousPath(url.pathname)) return 'has an encoded slash, dot or percent sign in its path'
+  const host = url.hostname.replace(/^\[|\]$/g, '')
+  if (isIP(host) !== 0 && isForbiddenAddress(host, true)) return 'is an address that is never a target'
+  return null
 }
 
 /**

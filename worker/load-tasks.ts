@@ -7,7 +7,8 @@ import { join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { z } from 'zod'
 import type { FieldError } from '../shared/errors.ts'
-import type { Backoff } from '../shared/task.ts'
+import { StartupError } from '../shared/startup-error.ts'
+import type { TaskType } from '../shared/task-types.ts'
 import type { TaskDefinition } from './define-task.ts'
 import type { HttpTarget } from './http-targets.ts'
 import { type CheckedDefinition, checkDefinition } from './task-definition.ts'
@@ -19,16 +20,11 @@ export interface TaskEnvironment {
 
 export type ParsedInput = { ok: true; input: unknown } | { ok: false; errors: FieldError[] }
 
-export interface LoadedTask {
-  readonly type: string
+/** A type as it is announced (JSON Schema of what may be submitted, defaults filled in), and how to run it. */
+export interface LoadedTask extends TaskType {
   /** Absolute path of the module. */
   readonly file: string
   readonly definition: TaskDefinition
-  /** JSON Schema (draft 2020-12) of what may be submitted, null if the handler takes anything. */
-  readonly inputSchema: Record<string, unknown> | null
-  readonly attempts: number
-  readonly backoff: Backoff | null
-  readonly timeoutMs: number
   readonly thread: boolean
   /** Checks input and fills in its defaults; paths are dotted (`items.0.url`). Checks of the schema must be synchronous. */
   parseInput(raw: unknown): ParsedInput
@@ -41,7 +37,7 @@ export const SHIPPED_TASKS_DIR = fileURLToPath(new URL('./tasks', import.meta.ur
  * Imports every `.js` and `.mjs` file of the folder, by name, without its subfolders; `*.test.*`, `*.spec.*` and dot
  * files are left out. A module exports a task definition as default, or `createTask(environment)` that returns one.
  *
- * Throws an error with a one-line message: the file and what is wrong with it, or MILLRACE_TASKS_DIR if the folder is
+ * Throws a StartupError with a one-line message: the file and what is wrong with it, or MILLRACE_TASKS_DIR if the folder is
  * missing or has no modules.
  */
 export async function loadTasks(
@@ -56,7 +52,7 @@ export async function loadTasks(
     const task = await loadTask(file, environment)
     const other = tasks.get(task.type)
     if (other !== undefined)
-      throw new Error(`${file}: type "${task.type}" is already defined by ${other.file}`)
+      throw new StartupError(`${file}: type "${task.type}" is already defined by ${other.file}`)
     tasks.set(task.type, task)
   }
   return [...tasks.values()]
@@ -64,7 +60,7 @@ export async function loadTasks(
 
 async function moduleFiles(folder: string): Promise<string[]> {
   const names = await readdir(folder).catch(error => {
-    throw new Error(`MILLRACE_TASKS_DIR: cannot read the folder ${folder} (${error.code})`)
+    throw new StartupError(`MILLRACE_TASKS_DIR: cannot read the folder ${folder} (${error.code})`)
   })
   const candidates = names
     .filter(name => /\.m?js$/.test(name) && !/\.(?:test|spec)\.|^\./.test(name))
@@ -72,7 +68,7 @@ async function moduleFiles(folder: string): Promise<string[]> {
     .map(name => join(folder, name))
   const stats = await Promise.all(candidates.map(file => stat(file)))
   const files = candidates.filter((_, index) => stats[index]?.isFile())
-  if (files.length === 0) throw new Error(`MILLRACE_TASKS_DIR: no .js or .mjs module in ${folder}`)
+  if (files.length === 0) throw new StartupError(`MILLRACE_TASKS_DIR: no .js or .mjs module in ${folder}`)
   return files
 }
 
@@ -81,7 +77,7 @@ async function loadTask(file: string, environment: TaskEnvironment): Promise<Loa
     const definition = exportedDefinition(await importModule(file), environment)
     return describeTask(file, definition as TaskDefinition, checkDefinition(definition))
   } catch (error) {
-    throw new Error(`${file}: ${firstLine(error)}`, { cause: error })
+    throw new StartupError(`${file}: ${firstLine(error)}`, { cause: error })
   }
 }
 
@@ -100,7 +96,7 @@ function exportedDefinition(module: Record<string, unknown>, environment: TaskEn
 }
 
 function describeTask(file: string, definition: TaskDefinition, checked: CheckedDefinition): LoadedTask {
-  const { type, input, attempts, backoff = null, timeoutMs, thread } = checked
+  const { type, input, attempts, backoff, timeoutMs, thread } = checked
   const inputSchema = input === undefined ? null : toJsonSchema(input)
   const parseInput = (raw: unknown) => parse(input, raw)
   return { type, file, definition, inputSchema, attempts, backoff, timeoutMs, thread, parseInput }

@@ -12,9 +12,9 @@ export interface TableResult {
 
 const MAX_COLUMNS = 1_000
 
-/** Different values that are told apart: in one column, and in all of them. About 200 bytes each, so 40 MB at most. */
+/** Different values that are told apart: in one column, and in all of them. Up to 250 bytes each, so 25 MB. */
 const MAX_DISTINCT = 10_000
-const MAX_DISTINCT_TOTAL = 200_000
+const MAX_DISTINCT_TOTAL = 100_000
 
 export class TableSummary {
   #columns: ColumnSummary[] | null = null
