@@ -70,7 +70,7 @@ for i = firstEvent, firstGuard - 1, 4 do
   local type, time, format, data = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   lastId = add(nextId, type, time, format, data)
   if not firstId then
-    if lastId.err then
+    if lastId.err and redis.call('EXISTS', log) == 1 then
       -- new-epoch.lua moved the log's last id past its last entry.
       lastId = add(epochOfLastId() .. '-*', type, time, format, data)
     end

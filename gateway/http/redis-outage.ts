@@ -22,7 +22,6 @@ export function isRedisOutage(error: unknown): boolean {
   return (
     CONNECTION_MESSAGES.has(error.message) ||
     error.name === 'MaxRetriesPerRequestError' ||
-    SYSTEM_CALLS.has((error as NodeJS.ErrnoException).syscall) ||
-    error.message.startsWith('Socket timeout.')
+    SYSTEM_CALLS.has((error as NodeJS.ErrnoException).syscall)
   )
 }
