@@ -50,8 +50,8 @@ runProcess(async () => {
   const queue = new TaskQueue(redis, tasks)
   lifecycle.onStop('queue', () => queue.close())
 
-  const streams = new EventStreams({ config, subscriber, log, tasks, logger, metrics })
-  const health = gatewayHealth(redis, () => streams.draining)
+  const streams = new EventStreams({ config, redis, subscriber, log, tasks, logger, metrics })
+  const health = gatewayHealth(redis, streams)
   const app = createApp({
     gate: new RedisGate(redis),
     log,
@@ -75,7 +75,7 @@ runProcess(async () => {
 
   const server = new GatewayServer(app)
   lifecycle.onStop('requests under way', () => server.finish())
-  streams.start()
+  await streams.start()
   lifecycle.onStop('event streams', () => streams.stop())
   const url = await server.start({ host, port: config.PORT })
   lifecycle.onStop('listener', () => server.stopAccepting())

@@ -19,11 +19,19 @@ const ROLES = {
   gateway: {
     maxRetriesPerRequest: 1,
     commandTimeout: 2_000,
+    // A connection that went silent is given up: it would be used, in vain, until the kernel notices.
+    socketTimeout: 2_000,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
   },
   /** Subscriptions: the subscriber itself subscribes again, in batches. */
-  subscriber: { autoResubscribe: false, maxRetriesPerRequest: null, enableOfflineQueue: false },
+  subscriber: {
+    autoResubscribe: false,
+    maxRetriesPerRequest: null,
+    enableOfflineQueue: false,
+    // Whoever gives up a dead connection does not wait for its farewell.
+    disconnectTimeout: 100,
+  },
   /** Commands of a worker: they wait until Redis is back, and BullMQ demands it. */
   worker: { maxRetriesPerRequest: null },
 } satisfies Record<string, RedisOptions>

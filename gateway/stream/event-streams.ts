@@ -44,7 +44,9 @@ const HEADERS = {
 
 interface Dependencies {
   readonly config: GatewayConfig
-  /** A connection for subscriptions alone. */
+  /** For commands. */
+  readonly redis: Redis
+  /** For subscriptions alone. */
   readonly subscriber: Redis
   readonly log: EventLog
   readonly tasks: TaskStore
@@ -66,12 +68,12 @@ export class EventStreams {
   #ticker: NodeJS.Timeout | undefined
   #draining = false
 
-  constructor({ config, subscriber, log, tasks, logger, metrics }: Dependencies) {
+  constructor({ config, redis, subscriber, log, tasks, logger, metrics }: Dependencies) {
     this.#config = config
     this.#tasks = tasks
     this.#logger = logger
     this.#metrics = metrics
-    this.#hub = new Hub(subscriber, log, logger, metrics)
+    this.#hub = new Hub({ redis, subscriber, log, logger, metrics })
     this.#context = {
       snapshot: channel => this.#snapshot(channel),
       onCatchUp: reason => metrics.catchups.inc({ reason }),
@@ -86,9 +88,15 @@ export class EventStreams {
     return this.#draining
   }
 
-  start(): void {
+  /** Whether live events are known to reach this gateway. */
+  get hears(): boolean {
+    return this.#hub.hears
+  }
+
+  async start(): Promise<void> {
     const { MILLRACE_HEARTBEAT_MS: heartbeatMs } = this.#config
     this.#ticker = setInterval(() => this.#tick(heartbeatMs), Math.max(10, Math.min(1_000, heartbeatMs / 8)))
+    await this.#hub.start()
   }
 
   /** Ends all streams at random moments within MILLRACE_DRAIN_MS, so that their clients don't come back at once. */
@@ -102,6 +110,7 @@ export class EventStreams {
       }),
     )
     clearInterval(this.#ticker)
+    this.#hub.stop()
   }
 
   /**

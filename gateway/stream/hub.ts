@@ -8,9 +8,11 @@ import type { EventLog } from '../../shared/event-log.ts'
 import { topicKey } from '../../shared/keys.ts'
 import type { Logger } from '../../shared/log.ts'
 import { parsePublishedEvents } from '../../shared/published-events.ts'
+import { withTimeout } from '../../shared/redis-connection.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import { Feed, type ReadGate } from './feed.ts'
 import { PacedFlush } from './paced-flush.ts'
+import { PubSubProbe } from './pubsub-probe.ts'
 import { RedisSubscriber } from './redis-subscriber.ts'
 import type { Subscription } from './subscription.ts'
 import type { TailBudget } from './tail.ts'
@@ -24,30 +26,66 @@ const MAX_TAIL_BYTES = 64 * 1024 * 1024
 /** Channels whose heads are asked for in one go. */
 const HEADS_BATCH = 500
 
+/** A single lost message on a channel that then is quiet is noticed within this time. */
+const QUIET_CHECK_MS = 10_000
+
+/** The start waits for pub/sub no longer than this. */
+const START_MS = 1_000
+
+interface HubDependencies {
+  /** For commands. */
+  readonly redis: Redis
+  readonly subscriber: Redis
+  readonly log: EventLog
+  readonly logger: Logger
+  readonly metrics: GatewayMetrics
+}
+
 export class Hub {
   readonly #log: EventLog
   readonly #logger: Logger
   readonly #metrics: GatewayMetrics
   readonly #subscriber: RedisSubscriber
+  readonly #probe: PubSubProbe
+  #quietCheck: NodeJS.Timeout | undefined
   readonly #feeds = new Map<string, Feed>()
   readonly #dirty = new Set<Feed>()
   readonly #flush = new PacedFlush(() => this.#flushDirty())
   readonly #gate: ReadGate = pLimit(MAX_READS)
   readonly #budget: TailBudget = { maxBytes: MAX_TAIL_BYTES, usedBytes: 0 }
 
-  /** `subscriberConnection` is used for nothing else and stays the caller's. */
-  constructor(subscriberConnection: Redis, log: EventLog, logger: Logger, metrics: GatewayMetrics) {
+  /** The connections stay the caller's; `subscriber` is used for nothing else. */
+  constructor({ redis, subscriber, log, logger, metrics }: HubDependencies) {
     this.#log = log
     this.#logger = logger
     this.#metrics = metrics
-    this.#subscriber = new RedisSubscriber(subscriberConnection, logger, {
+    this.#subscriber = new RedisSubscriber(subscriber, logger, {
       onMessage: (topic, message) => this.#receive(topic, message),
-      onResubscribed: () => {
-        this.checkHeads().catch(error =>
-          logger.warn({ err: error }, 'could not compare the heads of the logs'),
-        )
+      onResubscribed: () => this.#checkHeads(),
+    })
+    this.#probe = new PubSubProbe(redis, this.#subscriber, {
+      onRoundTrip: ms => metrics.pubsubProbe.observe(ms / 1000),
+      onMissed: () => {
+        logger.warn('pub/sub does not reach this gateway: it connects anew')
+        subscriber.disconnect(true)
       },
     })
+  }
+
+  /** Whether pub/sub is known to reach this gateway. */
+  get hears(): boolean {
+    return this.#probe.healthy
+  }
+
+  /** Resolves when live events reach this gateway, or soon in any case: it works without Redis too. */
+  async start(): Promise<void> {
+    this.#quietCheck = setInterval(() => this.#checkHeads(), QUIET_CHECK_MS)
+    await withTimeout(this.#probe.start(), START_MS).catch(() => undefined)
+  }
+
+  stop(): void {
+    this.#probe.stop()
+    clearInterval(this.#quietCheck)
   }
 
   get channels(): number {
@@ -84,7 +122,7 @@ export class Hub {
   }
 
   /** Compares what is known of every channel with its log; the viewers of those that lag catch up. */
-  async checkHeads(): Promise<void> {
+  async #compareHeads(): Promise<void> {
     const feeds = [...this.#feeds.values()]
     for (let i = 0; i < feeds.length; i += HEADS_BATCH) {
       const batch = feeds.slice(i, i + HEADS_BATCH)
@@ -100,7 +138,16 @@ export class Hub {
     }
   }
 
+  #checkHeads(): void {
+    // The connection broke or is slow; the next check repeats it.
+    this.#compareHeads().catch(error => this.#logger.debug({ err: error }, 'could not compare heads'))
+  }
+
   #receive(topic: string, message: Buffer): void {
+    if (topic === this.#probe.topic) {
+      this.#probe.received()
+      return
+    }
     const feed = this.#feeds.get(topic)
     if (!feed) return
     try {

@@ -1,0 +1,96 @@
+// Proves that pub/sub reaches this gateway: a message to a name of its own, over and over. A subscriber
+// connection that died without a word is noticed by nothing else, since it never sends anything.
+
+import { randomUUID } from 'node:crypto'
+import type { Redis } from 'ioredis'
+import { probeTopic } from '../../shared/keys.ts'
+import type { RedisSubscriber } from './redis-subscriber.ts'
+
+const INTERVAL_MS = 500
+
+/** A probe that Redis took and that has not come back by then is missed. */
+const MISSED_AFTER_MS = 2 * INTERVAL_MS
+
+interface ProbeEvents {
+  /** A probe came back after this long. */
+  onRoundTrip(ms: number): void
+  /** A probe that Redis took did not come back: what else was published is lost too. */
+  onMissed(): void
+}
+
+export class PubSubProbe {
+  readonly topic = probeTopic(randomUUID())
+  readonly #commands: Redis
+  readonly #subscriber: RedisSubscriber
+  readonly #events: ProbeEvents
+  readonly #firstBack: Promise<void>
+  #reportFirst = (): void => undefined
+  /** The probe under way: when it was sent, and when Redis had taken it. */
+  #probe: { sentAt: number; takenAt: number | null } | null = null
+  #lastBackAt = Number.NEGATIVE_INFINITY
+  #lastTickAt = 0
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(commands: Redis, subscriber: RedisSubscriber, events: ProbeEvents) {
+    this.#commands = commands
+    this.#subscriber = subscriber
+    this.#events = events
+    this.#firstBack = new Promise(resolve => {
+      this.#reportFirst = resolve
+    })
+  }
+
+  /** Whether a probe came back of late. */
+  get healthy(): boolean {
+    return performance.now() - this.#lastBackAt < 2 * MISSED_AFTER_MS
+  }
+
+  /** Resolves when the first probe has come back. */
+  async start(): Promise<void> {
+    this.#timer = setInterval(() => this.#tick(), INTERVAL_MS)
+    await this.#subscriber.subscribe(this.topic)
+    this.#tick()
+    await this.#firstBack
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+  }
+
+  /** A message came on the probe's topic. */
+  received(): void {
+    if (!this.#probe) return
+    this.#lastBackAt = performance.now()
+    this.#reportFirst()
+    this.#events.onRoundTrip(this.#lastBackAt - this.#probe.sentAt)
+    this.#probe = null
+  }
+
+  #tick(): void {
+    const now = performance.now()
+    const late = now - this.#lastTickAt > 2 * INTERVAL_MS
+    this.#lastTickAt = now
+    // After a busy event loop the answer may only wait to be read.
+    if (late && this.#probe) return
+    if (this.#probe) {
+      const { takenAt } = this.#probe
+      if (takenAt === null || now - takenAt < MISSED_AFTER_MS) return
+      this.#events.onMissed()
+    }
+    this.#send(now)
+  }
+
+  #send(now: number): void {
+    const probe: { sentAt: number; takenAt: number | null } = { sentAt: now, takenAt: null }
+    this.#probe = probe
+    this.#commands.publish(this.topic, '').then(
+      () => {
+        probe.takenAt = performance.now()
+      },
+      // It says nothing about the subscriber when it did not get out.
+      () => {
+        if (this.#probe === probe) this.#probe = null
+      },
+    )
+  }
+}
