@@ -2,8 +2,10 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { freePort } from '../../dev/free-port.ts'
+import { type Answer, call, expectProblem } from '../support/http.ts'
+import { until } from '../support/until.ts'
+import { openViewer, type Viewer } from '../support/viewer.ts'
 import { docker, missingDocker } from './docker.ts'
-import { type ReceivedEvent, readEvents } from './event-stream.ts'
 
 const UP_TIMEOUT_MS = 600_000
 const DOWN_TIMEOUT_MS = 60_000
@@ -40,14 +42,17 @@ withDocker(`docker compose up ${SCALE.join(' ')}${missing ? ` (skipped: ${missin
     return gateways[streams.indexOf(1)] as string
   }
 
-  async function submit(input: { steps: number; intervalMs: number }) {
-    const response = await fetch(`${url}/v1/tasks`, {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ type: 'countdown', input }),
-    })
-    expect(response.status).toBe(202)
-    return (await response.json()) as { id: string; links: { self: string; events: string } }
+  const submit = (steps: number, intervalMs: number) =>
+    call(`${url}/v1/tasks`, { body: { type: 'countdown', input: { steps, intervalMs } } })
+
+  const watch = (task: Answer) => openViewer(url + task.body.links.events)
+
+  /** Of one viewer, whatever connections it needed. */
+  function expectAll(viewer: Viewer, steps: number) {
+    expect(viewer.events.map(({ id }) => id.split('-')[1])).toEqual(
+      viewer.events.map((_, index) => String(index + 1)),
+    )
+    expect(viewer.data('completed')).toMatchObject([{ result: { steps } }])
   }
 
   beforeAll(async () => {
@@ -66,29 +71,29 @@ withDocker(`docker compose up ${SCALE.join(' ')}${missing ? ` (skipped: ${missin
     expect((await compose('port', 'lb', '8080')).trim()).toBe(`127.0.0.1:${port}`)
   })
 
-  test('holds an answer back until the task has ended', async () => {
-    const { links } = await submit({ steps: 4, intervalMs: 500 })
-    const response = await fetch(url + links.self, { headers: { Prefer: 'wait=30' } })
-    expect(await response.json()).toMatchObject({ state: 'completed', result: { steps: 4 } })
+  test('resumes a stream on another gateway when the one that serves it is killed', async () => {
+    const task = await submit(40, 250)
+    const viewer = await watch(task)
+    await viewer.until(({ events }) => events.length >= 4)
+    await docker(['kill', await gatewayThatStreams()])
+    expect(await viewer.done).toBe('broken')
+
+    await viewer.connect(url + task.body.links.events)
+    expect(await viewer.done).toBe('ended')
+    expectAll(viewer, 40)
   })
 
-  test('resumes a stream on another gateway when the one that serves it is killed', async () => {
-    const { links } = await submit({ steps: 40, intervalMs: 250 })
-    const seen: ReceivedEvent[] = []
-    let killed: string | undefined
-    const cutOff = async () => {
-      for await (const event of readEvents(url + links.events)) {
-        seen.push(event)
-        if (seen.length < 4 || killed) continue
-        killed = await gatewayThatStreams()
-        await docker(['kill', killed])
-      }
-    }
-    await expect(cutOff()).rejects.toThrow()
+  test('lets a viewer wait for Redis, but refuses other requests with the reason', async () => {
+    const task = await submit(2, 50)
+    await compose('stop', 'redis')
+    await until('no gateway is ready', async () => (await call(`${url}/health/ready`)).status === 503)
 
-    const lastEventId = seen.at(-1)?.id as string
-    for await (const event of readEvents(url + links.events, { lastEventId })) seen.push(event)
-    expect(seen.map(event => event.id.split('-')[1])).toEqual(seen.map((_, index) => String(index + 1)))
-    expect(seen.at(-1)).toMatchObject({ type: 'completed', data: { result: { steps: 40 } } })
+    expectProblem(await call(url + task.body.links.self), 503, 'redis-unavailable')
+    const viewer = await watch(task)
+    expect(viewer.status).toBe(200)
+
+    await compose('start', 'redis')
+    expect(await viewer.done).toBe('ended')
+    expectAll(viewer, 2)
   })
 })

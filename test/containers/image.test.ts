@@ -9,8 +9,9 @@ import {
   Wait,
 } from 'testcontainers'
 import { projectRoot } from '../../dev/project-root.ts'
+import { type Answer, call, expectProblem } from '../support/http.ts'
+import { openViewer, type SeenEvent } from '../support/viewer.ts'
 import { missingDocker } from './docker.ts'
-import { type ReceivedEvent, readEvents } from './event-stream.ts'
 
 const IMAGE = 'millrace'
 const BUILD_TIMEOUT_MS = 600_000
@@ -55,20 +56,13 @@ withDocker(`the image${missing ? ` (skipped: ${missing})` : ''}`, () => {
       .withExposedPorts(9465)
       .withWaitStrategy(Wait.forHttp('/health/ready', 9465))
 
-  async function submit(task: { type: string; input: unknown }) {
-    const response = await fetch(`${url}/v1/tasks`, {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify(task),
-    })
-    const body = (await response.json()) as { id: string; links: { events: string } }
-    return { status: response.status, body }
-  }
+  const submit = (type: string, input: unknown) => call(`${url}/v1/tasks`, { body: { type, input } })
 
-  async function watch(path: string): Promise<ReceivedEvent[]> {
-    const events = []
-    for await (const event of readEvents(url + path)) events.push(event)
-    return events
+  /** All events of a task, once its stream has ended. */
+  async function eventsOf(task: Answer): Promise<SeenEvent[]> {
+    const viewer = await openViewer(url + task.body.links.events)
+    expect(await viewer.done).toBe('ended')
+    return viewer.events
   }
 
   beforeAll(async () => {
@@ -120,13 +114,14 @@ withDocker(`the image${missing ? ` (skipped: ${missing})` : ''}`, () => {
   test('runs a task whose every event reaches the viewer, up to its completion', async () => {
     const worker = await workerOf().start()
     try {
-      const { status, body } = await submit({ type: 'countdown', input: { steps: 5, intervalMs: 50 } })
-      expect(status).toBe(202)
-      const events = await watch(body.links.events)
+      const task = await submit('countdown', { steps: 5, intervalMs: 50 })
+      expect(task.status).toBe(202)
+      const events = await eventsOf(task)
       expect(events.map(event => event.id.split('-')[1])).toEqual(events.map((_, index) => String(index + 1)))
-      expect(events.at(-1)).toMatchObject({
-        type: 'completed',
-        data: { taskId: body.id, result: { steps: 5 } },
+      expect(events.at(-1)?.type).toBe('completed')
+      expect(JSON.parse(events.at(-1)?.data ?? '')).toMatchObject({
+        taskId: task.body.id,
+        result: { steps: 5 },
       })
     } finally {
       await worker.stop()
@@ -138,10 +133,9 @@ withDocker(`the image${missing ? ` (skipped: ${missing})` : ''}`, () => {
       .withCopyContentToContainer([{ content: HANDLER, target: '/app/tasks/greet.mjs' }])
       .start()
     try {
-      expect((await submit({ type: 'greet', input: { name: '' } })).status).toBe(422)
-      const { body } = await submit({ type: 'greet', input: { name: 'Ada' } })
-      const events = await watch(body.links.events)
-      expect(events.at(-1)).toMatchObject({ type: 'completed', data: { result: { greeting: 'Hello, Ada' } } })
+      expectProblem(await submit('greet', { name: '' }), 422, 'invalid-input')
+      const events = await eventsOf(await submit('greet', { name: 'Ada' }))
+      expect(JSON.parse(events.at(-1)?.data ?? '')).toMatchObject({ result: { greeting: 'Hello, Ada' } })
     } finally {
       await worker.stop()
     }
