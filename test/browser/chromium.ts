@@ -30,18 +30,20 @@ export function launchChromium(): Promise<Browser> {
  * What a page did that it must not: uncaught errors, messages on the console, requests to other hosts. That a request
  * failed or was refused is no fault of the page; Chromium writes it to the console all the same.
  */
-export function recordFaults(page: Page, origin: string): string[] {
+export function recordFaults(page: Page): string[] {
   const faults: string[] = []
   page.on('pageerror', error => faults.push(`uncaught: ${error.message}`))
   page.on('console', message => {
     if (!message.text().startsWith('Failed to load resource')) faults.push(`console: ${message.text()}`)
   })
   page.on('request', request => {
-    if (!request.url().startsWith(`${origin}/`) && !request.url().startsWith('data:')) {
-      faults.push(`foreign request: ${request.url()}`)
-    }
+    if (!isOwn(request.url())) faults.push(`foreign request: ${request.url()}`)
   })
   return faults
+}
+
+function isOwn(url: string): boolean {
+  return url.startsWith('data:') || new URL(url).hostname === '127.0.0.1'
 }
 
 function isExecutable(path: string): boolean {
