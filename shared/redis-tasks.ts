@@ -38,13 +38,18 @@ const HEADER_FIELDS = [
   'lastEventId',
 ]
 
+/** A record as a list shows it. */
+export type TaskSummary = Omit<TaskRecord, 'input'>
+
+const SUMMARY_FIELDS = [...HEADER_FIELDS, 'backoff', 'progress', 'result', 'error']
+
 export interface TaskFilter {
   readonly state?: TaskState | undefined
   readonly type?: string | undefined
 }
 
 export interface TaskPage {
-  readonly tasks: TaskRecord[]
+  readonly tasks: TaskSummary[]
   /** Goes into the next call's `after`; null at the end. */
   readonly next: string | null
 }
@@ -52,6 +57,10 @@ export interface TaskPage {
 /** Index entries that one call of `list` reads at most, so that a rare filter can't scan everything. */
 const MAX_SCAN = 2_000
 const SCAN_STEP = 200
+
+/** Records of a page are read this many at a time, until what was read has this many characters. */
+const LOAD_STEP = 10
+const MAX_PAGE_CHARS = 4 * 1024 * 1024
 
 export class TaskStore {
   readonly #redis: Redis
@@ -94,14 +103,7 @@ export class TaskStore {
 
   /** Records without their large parts, in the order asked; null where there is none. */
   async loadHeaders(taskIds: readonly string[]): Promise<(TaskHeader | null)[]> {
-    const pipeline = this.#redis.pipeline()
-    for (const id of taskIds) pipeline.hmget(taskKey(id), ...HEADER_FIELDS)
-    const replies = (await pipeline.exec()) ?? []
-    return replies.map(([error, values]) => {
-      if (error) throw error
-      const present = HEADER_FIELDS.map((field, i) => [field, (values as (string | null)[])[i]] as const)
-      return parseTaskFields(Object.fromEntries(present.filter(isPresent)))
-    })
+    return (await this.#loadFields(taskIds, HEADER_FIELDS)).records
   }
 
   /** Those of the tasks that somebody has asked to cancel. */
@@ -129,50 +131,60 @@ export class TaskStore {
   }
 
   /**
-   * Newest first. With a filter a page may hold fewer tasks than `limit` and still have a `next`, since a
-   * call reads a bounded number of entries.
+   * Newest first. A page may hold fewer tasks than `limit` and still have a `next`, since a call reads a
+   * bounded number of entries and of characters.
    */
   async list(filter: TaskFilter, limit: number, after: string | null): Promise<TaskPage> {
-    const tasks: TaskRecord[] = []
+    const tasks: TaskSummary[] = []
+    let room = MAX_PAGE_CHARS
     let last = after
     for (let scanned = 0; scanned < MAX_SCAN; scanned += SCAN_STEP) {
-      const members = await this.#redis.zrange(
-        INDEX_KEY,
-        last === null ? '+' : `(${last}`,
-        '-',
-        'BYLEX',
-        'REV',
-        'LIMIT',
-        0,
-        SCAN_STEP,
-      )
-      const records = await this.#loadMany(members.map(taskIdOfMember))
-      for (const [i, member] of members.entries()) {
-        const task = records[i]
-        last = member
-        if (!task || !matches(task, filter)) continue
-        tasks.push(task)
-        if (tasks.length === limit)
-          return { tasks, next: i === members.length - 1 && members.length < SCAN_STEP ? null : member }
+      const members = await this.#indexAfter(last)
+      const headers = await this.loadHeaders(members.map(taskIdOfMember))
+      const matching = members.filter((_, i) => matches(headers[i] ?? null, filter))
+      const end = members.length < SCAN_STEP ? members.at(-1) : undefined
+      const nextAfter = (member: string | undefined) => (member === end ? null : (member ?? null))
+      for (let i = 0; i < matching.length; ) {
+        const step = matching.slice(i, Math.min(i + LOAD_STEP, i + limit - tasks.length))
+        i += step.length
+        const { records, chars } = await this.#loadFields(step.map(taskIdOfMember), SUMMARY_FIELDS)
+        tasks.push(...records.filter(task => task !== null))
+        room -= chars
+        if (tasks.length >= limit || room <= 0) return { tasks, next: nextAfter(step.at(-1)) }
       }
       if (members.length < SCAN_STEP) return { tasks, next: null }
+      last = members.at(-1) ?? null
     }
     return { tasks, next: last }
   }
 
-  async #loadMany(taskIds: string[]): Promise<(TaskRecord | null)[]> {
+  async #indexAfter(member: string | null): Promise<string[]> {
+    const from = member === null ? '+' : `(${member}`
+    return this.#redis.zrange(INDEX_KEY, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, SCAN_STEP)
+  }
+
+  async #loadFields(taskIds: readonly string[], names: string[]) {
     const pipeline = this.#redis.pipeline()
-    for (const id of taskIds) pipeline.hgetall(taskKey(id))
-    const replies = (await pipeline.exec()) ?? []
-    return replies.map(([error, fields]) => {
+    for (const id of taskIds) pipeline.hmget(taskKey(id), ...names)
+    let chars = 0
+    const records = ((await pipeline.exec()) ?? []).map(([error, values]) => {
       if (error) throw error
-      return parseTaskFields(fields as Record<string, string>)
+      const fields = names
+        .map((name, i) => [name, (values as (string | null)[])[i]] as const)
+        .filter(isPresent)
+      for (const [, value] of fields) chars += value.length
+      return parseTaskFields(Object.fromEntries(fields))
     })
+    return { records, chars }
   }
 }
 
-function matches(task: TaskRecord, { state, type }: TaskFilter): boolean {
-  return (state === undefined || task.state === state) && (type === undefined || task.type === type)
+function matches(task: TaskHeader | null, { state, type }: TaskFilter): boolean {
+  return (
+    task !== null &&
+    (state === undefined || task.state === state) &&
+    (type === undefined || task.type === type)
+  )
 }
 
 function isPresent(entry: readonly [string, string | null | undefined]): entry is readonly [string, string] {

@@ -115,7 +115,7 @@ export interface TaskView {
   readonly links: { readonly self: string; readonly events: string; readonly cancel: string }
 }
 
-export function viewTask(task: TaskRecord): TaskView {
+export function viewTask(task: Omit<TaskRecord, 'input'>): TaskView {
   const self = `/v1/tasks/${task.id}`
   return {
     id: task.id,

@@ -158,7 +158,7 @@ describe('a Redis that answers but can not serve is answered for as away', () =>
       const says = () => client.ping().catch((error: Error) => error.message)
       await until('Redis is busy', async () => (await says()).startsWith('BUSY'))
       expectProblem(await submit(running), 503, 'redis-unavailable')
-      await client.script('KILL')
+      await client.call('SCRIPT', 'KILL')
       expect(await busy).toBe('killed')
     })
     await expectAtWork(running)

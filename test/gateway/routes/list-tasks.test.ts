@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
+import { taskKey } from '../../../shared/keys.ts'
 import { announceTaskTypes } from '../../../shared/task-types.ts'
 import { call, expectProblem } from '../../support/http.ts'
 import { startGateway, type TestGateway } from '../../support/processes.ts'
@@ -119,6 +120,21 @@ test('comes to the end of a rare filter in bounded steps', async () => {
   } while (next)
   expect(found).toEqual([rare])
   expect(calls).toBeGreaterThan(1)
+})
+
+test('gives shorter pages where results are large', async () => {
+  const ids = await submitMany(30)
+  const large = JSON.stringify('x'.repeat(1024 * 1024 - 2))
+  for (const id of ids) await redis.hset(taskKey(id), 'result', large)
+  const seen: string[] = []
+  let next: string | null = null
+  do {
+    const page = await list({ limit: '100', ...(next && { cursor: next }) })
+    expect(page.ids.length).toBeLessThan(20)
+    seen.push(...page.ids)
+    next = page.next
+  } while (next)
+  expect(seen).toEqual(ids.reverse())
 })
 
 describe('a query that is not valid is refused with its parameter', () => {

@@ -247,7 +247,7 @@ test('an id that is taken is refused and leaves the first task as it is', async 
   expectProblem(await submit({ type: 'anything', id: 'taken', input: {} }), 409, 'task-exists')
   expect((await read('taken')).body).toEqual(first.body)
   expect(await redis.hget(taskKey('taken'), 'input')).toBe('{"first":true}')
-  const members = await redis.zrange(INDEX_KEY, 0, -1)
+  const members = await redis.zrange(INDEX_KEY, '0', '-1')
   expect(members.filter(member => member.endsWith(':taken'))).toHaveLength(1)
 })
 
@@ -256,7 +256,7 @@ test('of many submissions with one id exactly one is accepted', async () => {
     Array.from({ length: 20 }, () => submit({ type: 'anything', id: 'race' })),
   )
   expect(answers.map(({ status }) => status).sort()).toEqual([202, ...new Array(19).fill(409)])
-  const members = await redis.zrange(OPEN_KEY, 0, -1)
+  const members = await redis.zrange(OPEN_KEY, '0', '-1')
   expect(members.filter(member => member.endsWith(':race'))).toHaveLength(1)
 })
 
@@ -267,7 +267,10 @@ describe('a task that can not be queued is not half-recorded', () => {
   })
 
   const isRecorded = async (id: string) => {
-    const members = [...(await redis.zrange(INDEX_KEY, 0, -1)), ...(await redis.zrange(OPEN_KEY, 0, -1))]
+    const members = [
+      ...(await redis.zrange(INDEX_KEY, '0', '-1')),
+      ...(await redis.zrange(OPEN_KEY, '0', '-1')),
+    ]
     return {
       record: await redis.exists(taskKey(id)),
       log: await redis.exists(`mr:{task:${id}}:log`),
