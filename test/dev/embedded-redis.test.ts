@@ -76,6 +76,7 @@ describe('an embedded Redis', () => {
 
   test('refuses a second server on its data directory and goes on', async () => {
     const second = startEmbeddedRedis({ dir: redis.dir })
+    void second.then(unwanted => unwanted.stop()).catch(() => {})
     await expect(second).rejects.toThrow(`Redis is already running on ${redis.dir} as process ${redis.pid}`)
     expect(await read('killed')).toBe('kept')
   })

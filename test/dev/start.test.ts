@@ -21,12 +21,15 @@ if (process.env.STAND_IN_FAILS === name) {
 process.on('disconnect', () => process.exit(0))
 process.on('SIGTERM', () => {
   if (process.env.STAND_IN_HANGS) return
-  const redis = createConnection(port, '127.0.0.1', () => redis.write('PING\\r\\n'))
-  redis.on('error', () => process.exit(9))
-  redis.on('data', data => {
-    say(name + ' drained with Redis saying ' + data)
-    process.exit(0)
-  })
+  // Long enough for a Redis that is ended too early to be gone.
+  setTimeout(() => {
+    const redis = createConnection(port, '127.0.0.1', () => redis.write('PING\\r\\n'))
+    redis.on('error', () => process.exit(9))
+    redis.on('data', data => {
+      say(name + ' drained with Redis saying ' + data)
+      process.exit(0)
+    })
+  }, 500)
 })
 say(name + ' has demo ' + process.env.MILLRACE_DEMO + ', PORT ' + process.env.PORT + ' and ' + process.env.REDIS_URL)
 const url = name === 'gateway' ? { url: 'http://127.0.0.1:4711' } : { types: ['countdown', 'http'] }
