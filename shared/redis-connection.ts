@@ -33,7 +33,12 @@ const ROLES = {
     disconnectTimeout: 100,
   },
   /** Commands of a worker: they wait until Redis is back, and BullMQ demands it. */
-  worker: { maxRetriesPerRequest: null },
+  worker: {
+    maxRetriesPerRequest: null,
+    // As above; BullMQ waits for a job for up to 10 s without a word.
+    socketTimeout: 12_000,
+    connectTimeout: 3_000,
+  },
 } satisfies Record<string, RedisOptions>
 
 /** Opens a connection, which reconnects for ever. Its errors go to the log, once for each outage. */

@@ -18,8 +18,8 @@ import { startOpsServer } from '../shared/ops-server.ts'
 import { checkRedis, connectRedis } from '../shared/redis-connection.ts'
 import { RedisEventLog } from '../shared/redis-event-log.ts'
 import { TaskStore } from '../shared/redis-tasks.ts'
-import { StartupError } from '../shared/startup-error.ts'
 import { TaskQueue } from '../shared/task-queue.ts'
+import type { TaskType } from '../shared/task-types.ts'
 import { Cancellation } from './cancellation.ts'
 import { Consumer } from './consumer.ts'
 import { parseHttpTargets } from './http-targets.ts'
@@ -37,7 +37,9 @@ import { TypeAnnouncer } from './type-announcer.ts'
 runProcess(async () => {
   const config = workerConfig()
   const log = createLogger('worker', config.LOG_LEVEL)
-  const loaded = await loadHandlers(config)
+  const loaded = await loadTasks(config.MILLRACE_TASKS_DIR ?? SHIPPED_TASKS_DIR, {
+    httpTargets: parseHttpTargets(config.MILLRACE_HTTP_TARGETS),
+  })
   const lifecycle = new Lifecycle(log, config.MILLRACE_DRAIN_MS)
   surviveRejections(log)
   await startWorker(config, loaded, lifecycle, log)
@@ -120,18 +122,8 @@ async function startWorker(
   lifecycle.ready('worker ready', { opsUrl: ops.url, types: [...types.keys()] })
 }
 
-async function loadHandlers(config: WorkerConfig): Promise<LoadedTask[]> {
-  try {
-    return await loadTasks(config.MILLRACE_TASKS_DIR ?? SHIPPED_TASKS_DIR, {
-      httpTargets: parseHttpTargets(config.MILLRACE_HTTP_TARGETS),
-    })
-  } catch (error) {
-    throw new StartupError((error as Error).message, { cause: error })
-  }
-}
-
-function announcement({ type, inputSchema, attempts, timeoutMs }: LoadedTask) {
-  return { type, inputSchema, attempts, timeoutMs }
+function announcement({ type, inputSchema, attempts, backoff, timeoutMs }: LoadedTask): TaskType {
+  return { type, inputSchema, attempts, backoff, timeoutMs }
 }
 
 // A promise that a handler forgot to await must not take the other tasks of this worker with it.

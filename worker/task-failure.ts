@@ -31,7 +31,8 @@ function messageOf(thrown: unknown): string {
   const name = read(thrown, 'name')
   if (typeof name === 'string' && name !== '') return name
   try {
-    return typeof thrown === 'string' && thrown !== '' ? thrown : `the handler threw ${String(thrown)}`
+    if (typeof thrown === 'string') return thrown || 'the handler threw an empty string'
+    return `the handler threw ${String(thrown)}`
   } catch {
     return 'the handler threw something that cannot be shown'
   }
