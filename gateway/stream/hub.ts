@@ -1,6 +1,7 @@
 // The channels that this gateway's viewers follow: brings in what pub/sub delivers, and flushes it to them.
 // Knows no sockets.
 
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import pLimit from 'p-limit'
 import { comparePositions, ORIGIN } from '../../shared/event-id.ts'
@@ -29,6 +30,9 @@ const HEADS_BATCH = 500
 /** A single lost message on a channel that then is quiet is noticed within this time. */
 const QUIET_CHECK_MS = 10_000
 
+/** A comparison of heads that failed is repeated after this long. */
+const CHECK_RETRY_MS = 200
+
 /** The start waits for pub/sub no longer than this. */
 const START_MS = 1_000
 
@@ -47,6 +51,7 @@ export class Hub {
   readonly #metrics: GatewayMetrics
   readonly #subscriber: RedisSubscriber
   readonly #probe: PubSubProbe
+  #stopped = false
   #quietCheck: NodeJS.Timeout | undefined
   readonly #feeds = new Map<string, Feed>()
   readonly #dirty = new Set<Feed>()
@@ -61,12 +66,13 @@ export class Hub {
     this.#metrics = metrics
     this.#subscriber = new RedisSubscriber(subscriber, logger, {
       onMessage: (topic, message) => this.#receive(topic, message),
-      onResubscribed: () => this.#checkHeads(),
+      onResubscribed: () => void this.#checkHeads(),
     })
     this.#probe = new PubSubProbe(redis, this.#subscriber, {
       onRoundTrip: ms => metrics.pubsubProbe.observe(ms / 1000),
       onMissed: () => {
-        logger.warn('pub/sub does not reach this gateway: it connects anew')
+        if (subscriber.status === 'ready')
+          logger.warn('pub/sub does not reach this gateway: it connects anew')
         subscriber.disconnect(true)
       },
     })
@@ -79,11 +85,12 @@ export class Hub {
 
   /** Resolves when live events reach this gateway, or soon in any case: it works without Redis too. */
   async start(): Promise<void> {
-    this.#quietCheck = setInterval(() => this.#checkHeads(), QUIET_CHECK_MS)
+    this.#quietCheck = setInterval(() => void this.#checkHeads(), QUIET_CHECK_MS)
     await withTimeout(this.#probe.start(), START_MS).catch(() => undefined)
   }
 
   stop(): void {
+    this.#stopped = true
     this.#probe.stop()
     clearInterval(this.#quietCheck)
   }
@@ -138,9 +145,16 @@ export class Hub {
     }
   }
 
-  #checkHeads(): void {
-    // The connection broke or is slow; the next check repeats it.
-    this.#compareHeads().catch(error => this.#logger.debug({ err: error }, 'could not compare heads'))
+  /** Until it succeeds: what was lost meanwhile is found by nothing else. */
+  async #checkHeads(): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        return await this.#compareHeads()
+      } catch (error) {
+        this.#logger.debug({ err: error }, 'could not compare heads')
+        await delay(CHECK_RETRY_MS)
+      }
+    }
   }
 
   #receive(topic: string, message: Buffer): void {

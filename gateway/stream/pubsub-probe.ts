@@ -8,13 +8,13 @@ import type { RedisSubscriber } from './redis-subscriber.ts'
 
 const INTERVAL_MS = 500
 
-/** A probe that Redis took and that has not come back by then is missed. */
+/** A probe that has not come back by then is missed. */
 const MISSED_AFTER_MS = 2 * INTERVAL_MS
 
 interface ProbeEvents {
   /** A probe came back after this long. */
   onRoundTrip(ms: number): void
-  /** A probe that Redis took did not come back: what else was published is lost too. */
+  /** A probe did not come back: what else was published may be lost too. */
   onMissed(): void
 }
 
@@ -25,8 +25,8 @@ export class PubSubProbe {
   readonly #events: ProbeEvents
   readonly #firstBack: Promise<void>
   #reportFirst = (): void => undefined
-  /** The probe under way: when it was sent, and when Redis had taken it. */
-  #probe: { sentAt: number; takenAt: number | null } | null = null
+  /** When the probe under way was sent; null while none is. */
+  #sentAt: number | null = null
   #lastBackAt = Number.NEGATIVE_INFINITY
   #lastTickAt = 0
   #timer: NodeJS.Timeout | undefined
@@ -59,38 +59,24 @@ export class PubSubProbe {
 
   /** A message came on the probe's topic. */
   received(): void {
-    if (!this.#probe) return
+    if (this.#sentAt === null) return
     this.#lastBackAt = performance.now()
     this.#reportFirst()
-    this.#events.onRoundTrip(this.#lastBackAt - this.#probe.sentAt)
-    this.#probe = null
+    this.#events.onRoundTrip(this.#lastBackAt - this.#sentAt)
+    this.#sentAt = null
   }
 
   #tick(): void {
     const now = performance.now()
     const late = now - this.#lastTickAt > 2 * INTERVAL_MS
     this.#lastTickAt = now
-    // After a busy event loop the answer may only wait to be read.
-    if (late && this.#probe) return
-    if (this.#probe) {
-      const { takenAt } = this.#probe
-      if (takenAt === null || now - takenAt < MISSED_AFTER_MS) return
+    if (this.#sentAt !== null) {
+      // After a busy event loop the answer may only wait to be read.
+      if (late || now - this.#sentAt < MISSED_AFTER_MS) return
       this.#events.onMissed()
     }
-    this.#send(now)
-  }
-
-  #send(now: number): void {
-    const probe: { sentAt: number; takenAt: number | null } = { sentAt: now, takenAt: null }
-    this.#probe = probe
-    this.#commands.publish(this.topic, '').then(
-      () => {
-        probe.takenAt = performance.now()
-      },
-      // It says nothing about the subscriber when it did not get out.
-      () => {
-        if (this.#probe === probe) this.#probe = null
-      },
-    )
+    this.#sentAt = now
+    // Where it does not get out, it is missed like any other.
+    this.#commands.publish(this.topic, '').catch(() => undefined)
   }
 }
