@@ -108,7 +108,7 @@ async function start() {
 
 function showProblem(message, errors = []) {
   const rest = inputForm.showErrors(errors).map(error => `${error.path}: ${error.message}`)
-  $('#start-error').textContent = [message, ...rest].join(' ')
+  $('#start-error').textContent = [message, ...rest].join('\n')
 }
 
 $('#start').onsubmit = async event => {
