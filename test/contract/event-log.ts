@@ -21,7 +21,12 @@ export interface LogUnderTest {
   readonly maxEvents: number
 }
 
-const text = (data: string, type = 'message'): NewEvent => ({ type, time: 1_700_000_000_000, format: 'text', data })
+const text = (data: string, type = 'message'): NewEvent => ({
+  type,
+  time: 1_700_000_000_000,
+  format: 'text',
+  data,
+})
 const json = (value: unknown, type = 'message'): NewEvent => ({
   type,
   time: 1_700_000_000_000,
@@ -79,7 +84,10 @@ export function eventLogContract(name: string, setUp: () => LogUnderTest): void 
     test('pages through a log in order, without overlap, up to its head', async () => {
       const { log } = setUp()
       const channel = fresh()
-      await log.append(channel, Array.from({ length: 45 }, (_, i) => text(String(i))))
+      await log.append(
+        channel,
+        Array.from({ length: 45 }, (_, i) => text(String(i))),
+      )
       const seen: number[] = []
       let after: Position | 'earliest' = 'earliest'
       for (;;) {
@@ -96,7 +104,10 @@ export function eventLogContract(name: string, setUp: () => LogUnderTest): void 
     test('ends a page once it holds enough bytes, and always makes progress', async () => {
       const { log } = setUp()
       const channel = fresh()
-      await log.append(channel, Array.from({ length: 10 }, () => text('x'.repeat(1_000))))
+      await log.append(
+        channel,
+        Array.from({ length: 10 }, () => text('x'.repeat(1_000))),
+      )
       const page = await log.readPage(channel, 'earliest', { maxEvents: 100, maxBytes: 2_500 })
       expect(page.events).toHaveLength(3)
       const tiny = await log.readPage(channel, 'earliest', { maxEvents: 100, maxBytes: 1 })
@@ -122,7 +133,11 @@ export function eventLogContract(name: string, setUp: () => LogUnderTest): void 
     test('trims the oldest events beyond the limit and goes on counting', async () => {
       const { log, maxEvents } = setUp()
       const channel = fresh()
-      for (let i = 0; i < 3; i++) await log.append(channel, Array.from({ length: maxEvents }, () => text('x')))
+      for (let i = 0; i < 3; i++)
+        await log.append(
+          channel,
+          Array.from({ length: maxEvents }, () => text('x')),
+        )
       const { events, head } = await log.readPage(channel, 'earliest')
       expect(head?.seq).toBe(3 * maxEvents)
       expect(events.at(-1)?.seq).toBe(3 * maxEvents)
@@ -153,7 +168,10 @@ export function eventLogContract(name: string, setUp: () => LogUnderTest): void 
       const { log, state } = setUp()
       const id = randomUUID()
       const create: TaskWrite = { from: [], set: { id, state: 'queued', run: 0 } }
-      expect(await log.appendToTask(id, [json({}, 'queued')], create)).toMatchObject({ outcome: 'ok', first: { seq: 1 } })
+      expect(await log.appendToTask(id, [json({}, 'queued')], create)).toMatchObject({
+        outcome: 'ok',
+        first: { seq: 1 },
+      })
       expect(await log.appendToTask(id, [json({}, 'queued')], create)).toEqual({ outcome: 'exists' })
       expect((await log.readPage(`task:${id}`, 'earliest')).events).toHaveLength(1)
       expect(await state(id)).toMatchObject({ id, state: 'queued', run: '0' })
@@ -172,8 +190,13 @@ export function eventLogContract(name: string, setUp: () => LogUnderTest): void 
     test('fences the writes of an older run', async () => {
       const { log } = setUp()
       const id = await newTask(log, { state: 'running', run: 2 })
-      expect(await log.appendToTask(id, [json({}, 'log')], { ...running, run: 1 })).toEqual({ outcome: 'fenced', state: 'running' })
-      expect(await log.appendToTask(id, [json({}, 'log')], { ...running, run: 2 })).toMatchObject({ outcome: 'ok' })
+      expect(await log.appendToTask(id, [json({}, 'log')], { ...running, run: 1 })).toEqual({
+        outcome: 'fenced',
+        state: 'running',
+      })
+      expect(await log.appendToTask(id, [json({}, 'log')], { ...running, run: 2 })).toMatchObject({
+        outcome: 'ok',
+      })
     })
 
     test('answers a repeated write without appending it again', async () => {
@@ -189,7 +212,13 @@ export function eventLogContract(name: string, setUp: () => LogUnderTest): void 
     test('repeats a terminal write without refusing it', async () => {
       const { log } = setUp()
       const id = await newTask(log, { state: 'running', run: 1 })
-      const end: TaskWrite = { from: ['running'], run: 1, write: 7, set: { state: 'completed' }, expireMs: 60_000 }
+      const end: TaskWrite = {
+        from: ['running'],
+        run: 1,
+        write: 7,
+        set: { state: 'completed' },
+        expireMs: 60_000,
+      }
       expect(await log.appendToTask(id, [json({}, 'completed')], end)).toMatchObject({ outcome: 'ok' })
       expect(await log.appendToTask(id, [json({}, 'completed')], end)).toMatchObject({ outcome: 'repeated' })
     })
@@ -198,14 +227,21 @@ export function eventLogContract(name: string, setUp: () => LogUnderTest): void 
       const { log, expiresIn } = setUp()
       const id = await newTask(log, { state: 'running' })
       expect(await expiresIn(`task:${id}`)).toBe(-1)
-      await log.appendToTask(id, [json({}, 'completed')], { ...running, set: { state: 'completed' }, expireMs: 60_000 })
+      await log.appendToTask(id, [json({}, 'completed')], {
+        ...running,
+        set: { state: 'completed' },
+        expireMs: 60_000,
+      })
       expect(await expiresIn(`task:${id}`)).toBeGreaterThan(0)
     })
 
     test('sets and deletes fields, and tells of a cancellation', async () => {
       const { log, state } = setUp()
       const id = await newTask(log, { state: 'running', cancel: '1', runAt: 5 })
-      const answer = await log.appendToTask(id, [json({}, 'log')], { ...running, set: { runAt: null, progress: '{}' } })
+      const answer = await log.appendToTask(id, [json({}, 'log')], {
+        ...running,
+        set: { runAt: null, progress: '{}' },
+      })
       expect(answer).toMatchObject({ outcome: 'ok', cancelRequested: true })
       const fields = await state(id)
       expect(fields.runAt).toBeUndefined()
@@ -215,7 +251,10 @@ export function eventLogContract(name: string, setUp: () => LogUnderTest): void 
     test('goes on in a new epoch once it is known to have gone back, and only then', async () => {
       const { log, goBack } = setUp()
       const channel = fresh()
-      const first = await log.append(channel, Array.from({ length: 5 }, (_, i) => text(String(i))))
+      const first = await log.append(
+        channel,
+        Array.from({ length: 5 }, (_, i) => text(String(i))),
+      )
       const known = { epoch: first.epoch, seq: 5 }
       await log.assertReached(channel, known)
       expect((await log.readPage(channel, known)).head).toEqual(known)

@@ -14,7 +14,10 @@ let log: RedisEventLog
 beforeAll(async () => {
   server = await startRedis()
   redis = new Redis(server.url)
-  log = new RedisEventLog(redis, { channels: { maxEvents: MAX_EVENTS, ttlMs: 60_000 }, taskMaxEvents: MAX_EVENTS })
+  log = new RedisEventLog(redis, {
+    channels: { maxEvents: MAX_EVENTS, ttlMs: 60_000 },
+    taskMaxEvents: MAX_EVENTS,
+  })
 })
 
 afterAll(async () => {
