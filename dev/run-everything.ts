@@ -6,6 +6,9 @@ import { type ReadyMessage, type Service, startService } from './service.ts'
 /** Services end themselves by force. This is for one that can't: longer than any drain that can be configured. */
 const DRAIN_TIMEOUT_MS = 630_000
 
+/** What differs on a developer's machine. Draining slowly has no point with one gateway, as nobody can move. */
+const DEFAULTS = { MILLRACE_DEMO: 'on', MILLRACE_DRAIN_MS: '1000' }
+
 export interface Everything {
   /** Paths of the two programs. */
   gateway: string
@@ -28,7 +31,7 @@ export async function runEverything(all: Everything): Promise<number> {
     await redis?.stop()
     return 0
   }
-  const env = { MILLRACE_DEMO: 'on', ...all.env, ...(redis && { REDIS_URL: redis.url }) }
+  const env = { ...DEFAULTS, ...all.env, ...(redis && { REDIS_URL: redis.url }) }
   const services = [startService('gateway', all.gateway, env), startService('worker', all.worker, env)]
   all.kill.addEventListener('abort', () => killEverything(services, redis))
   for (const service of services) {
