@@ -16,10 +16,15 @@ const LAUNCH_ARGS = [
   '--disable-quic',
 ]
 
-/** Says why in its name where it has to skip. */
+/** Jest is silent about a file that is skipped as a whole, so the name is written out too. */
 export function describeInChromium(name: string, suite: () => void): void {
-  if (isExecutable(chromiumPath)) describe(name, suite)
-  else describe.skip(`${name} (skipped: no Chromium at ${chromiumPath}, see CHROMIUM_PATH)`, suite)
+  if (isExecutable(chromiumPath)) {
+    describe(name, suite)
+    return
+  }
+  const skipped = `${name} (skipped: no Chromium at ${chromiumPath}, see CHROMIUM_PATH)`
+  process.stderr.write(`${skipped}\n`)
+  describe.skip(skipped, suite)
 }
 
 export function launchChromium(): Promise<Browser> {
