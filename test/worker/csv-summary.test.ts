@@ -152,6 +152,13 @@ describe('csv-summary of inline text', () => {
     expect(summary).toHaveProperty('columns.999.distinctCapped', true)
   })
 
+  test('stops in the middle when it is aborted', async () => {
+    const abort = new AbortController()
+    const onProgress = () => abort.abort(new Error('cancelled by hand'))
+    const { result } = summarise({ csv: `a\n${'x\n'.repeat(100_000)}` }, { signal: abort.signal, onProgress })
+    await expect(result).rejects.toThrow('cancelled by hand')
+  })
+
   test('ends with 100 percent and reports no row by row', async () => {
     const run = summarise({ csv: `a\n${'x\n'.repeat(100_000)}` })
     await run.result

@@ -22,7 +22,10 @@ const PROGRESS_INTERVAL_MS = 250
 const inputSchema = z
   .strictObject({
     csv: z.string().optional(),
-    url: z.url({ protocol: /^https?$/ }).optional(),
+    url: z
+      .url()
+      .regex(/^https?:/)
+      .optional(),
     delimiter: z
       .string()
       .regex(/^[^"\r\n]$/)
