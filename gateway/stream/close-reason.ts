@@ -1,7 +1,7 @@
 // Why a stream ended: the one table of reasons.
 
 /** Label of `millrace_sse_connections_closed_total`; the text says what the client should make of it. */
-export const CLOSE_REASONS = {
+const CLOSE_REASONS = {
   client: 'the client went away',
   ended: 'every task of the stream has ended: nothing more will come',
   gone: 'the task is not known any more: a reconnect is told so',

@@ -3,7 +3,7 @@
 import { comparePositions, ORIGIN, type Position, relate } from '../../shared/event-id.ts'
 import type { LogPage } from '../../shared/event-log.ts'
 
-export type GapReason = 'trimmed' | 'reset' | 'unknown'
+type GapReason = 'trimmed' | 'reset' | 'unknown'
 
 export interface Gap {
   readonly reason: GapReason
