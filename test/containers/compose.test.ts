@@ -1,20 +1,17 @@
 /** docker-compose.yml brought up as it stands, with more gateways and workers, behind its load balancer. */
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { freePort } from '../../dev/free-port.ts'
 import { type Answer, call, expectProblem } from '../support/http.ts'
 import { until } from '../support/until.ts'
 import { openViewer, type Viewer } from '../support/viewer.ts'
-import { docker, missingDocker } from './docker.ts'
+import { describeInDocker, docker } from './docker.ts'
 
 const UP_TIMEOUT_MS = 600_000
 const DOWN_TIMEOUT_MS = 60_000
 const SCALE = ['--scale', 'gateway=3', '--scale', 'worker=3']
 
-const missing = await missingDocker()
-const withDocker = missing ? describe.skip : describe
-
-withDocker(`docker compose up ${SCALE.join(' ')}${missing ? ` (skipped: ${missing})` : ''}`, () => {
+describeInDocker(`docker compose up ${SCALE.join(' ')}`, () => {
   const project = `millrace-test-${randomUUID().slice(0, 8)}`
   let port: number
   let url: string
@@ -58,11 +55,16 @@ withDocker(`docker compose up ${SCALE.join(' ')}${missing ? ` (skipped: ${missin
   beforeAll(async () => {
     port = await freePort()
     url = `http://127.0.0.1:${port}`
-    await compose('up', '--detach', '--build', '--wait', ...SCALE)
+    await compose('up', '--detach', '--build', '--wait', ...SCALE).catch(async error => {
+      const state = await compose('ps', '--all')
+      throw new Error(`${error.message}\n${state}\n${await compose('logs', '--tail', '20')}`, {
+        cause: error,
+      })
+    })
   }, UP_TIMEOUT_MS)
 
   afterAll(async () => {
-    await compose('down', '--volumes', '--remove-orphans', '--timeout', '10')
+    await compose('down', '--volumes', '--rmi', 'local', '--timeout', '10')
   }, DOWN_TIMEOUT_MS)
 
   test('runs three of each, reached at one port of the loopback address', async () => {
@@ -86,7 +88,13 @@ withDocker(`docker compose up ${SCALE.join(' ')}${missing ? ` (skipped: ${missin
   test('lets a viewer wait for Redis, but refuses other requests with the reason', async () => {
     const task = await submit(2, 50)
     await compose('stop', 'redis')
-    await until('no gateway is ready', async () => (await call(`${url}/health/ready`)).status === 503)
+    await until('the load balancer sees no ready gateway', async () => {
+      const log = await compose('logs', 'lb')
+      return (
+        /requests\/gateway\d+ is DOWN.* 0 active/.test(log) &&
+        /streams\/gateway\d+ is DOWN.* 0 active/.test(log)
+      )
+    })
 
     expectProblem(await call(url + task.body.links.self), 503, 'redis-unavailable')
     const viewer = await watch(task)

@@ -1,6 +1,7 @@
 /** The image as it is built: gateway, worker and a Redis with the configuration that ships, each a container. */
+import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import {
   GenericContainer,
   Network,
@@ -11,9 +12,9 @@ import {
 import { projectRoot } from '../../dev/project-root.ts'
 import { type Answer, call, expectProblem } from '../support/http.ts'
 import { openViewer, type SeenEvent } from '../support/viewer.ts'
-import { missingDocker } from './docker.ts'
+import { describeInDocker, docker } from './docker.ts'
 
-const IMAGE = 'millrace'
+const IMAGE = `millrace-test:${randomUUID()}`
 const BUILD_TIMEOUT_MS = 600_000
 const REDIS_CONF = '/usr/local/etc/redis/redis.conf'
 /** A handler as a user writes one; the module is mounted and imports what the image has. */
@@ -28,10 +29,7 @@ export default defineTask({
 })
 `
 
-const missing = await missingDocker()
-const withDocker = missing ? describe.skip : describe
-
-withDocker(`the image${missing ? ` (skipped: ${missing})` : ''}`, () => {
+describeInDocker('the image', () => {
   const parts: { stop(): Promise<unknown> }[] = []
   let network: StartedNetwork
   let redis: StartedTestContainer
@@ -90,6 +88,7 @@ withDocker(`the image${missing ? ` (skipped: ${missing})` : ''}`, () => {
 
   afterAll(async () => {
     for (const part of parts.reverse()) await part.stop()
+    await docker(['image', 'rm', '--force', IMAGE])
   })
 
   test('serves the pages', async () => {
