@@ -18,7 +18,7 @@ export interface TaskEnvironment {
   readonly httpTargets: readonly HttpTarget[]
 }
 
-export type ParsedInput = { ok: true; input: unknown } | { ok: false; errors: FieldError[] }
+type ParsedInput = { ok: true; input: unknown } | { ok: false; errors: FieldError[] }
 
 /** A type as it is announced (JSON Schema of what may be submitted, defaults filled in), and how to run it. */
 export interface LoadedTask extends TaskType {
