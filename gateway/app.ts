@@ -11,6 +11,7 @@ import type { TaskQueue } from '../shared/task-queue.ts'
 import { answerProblems } from './http/answer-problems.ts'
 import { assignRequestId } from './http/request-id.ts'
 import { requestLog } from './http/request-log.ts'
+import { responseTimeout } from './http/response-timeout.ts'
 import { securityHeaders } from './http/security-headers.ts'
 import type { InputValidator } from './input-validator.ts'
 import type { GatewayMetrics } from './metrics.ts'
@@ -45,6 +46,7 @@ export interface AppParts {
 export function createApp(parts: AppParts): Koa {
   const app = new Koa()
   const router = createRouter(parts)
+  app.use(responseTimeout())
   app.use(assignRequestId)
   app.use(securityHeaders)
   app.use(requestLog(parts.logger, parts.metrics))

@@ -1,4 +1,13 @@
-// The gateway process: makes every part, starts them in order and ends them in order.
+// The gateway process. What it is made of, and in which order that starts and stops:
+//
+//   start                                            stop, in reverse
+//   Redis     everything needs it; it is not waited  last, since requests under way need it
+//             for longer than a moment
+//   ops       health is asked for from now on        readiness says 503 until the end
+//   requests                                         those under way are answered, within a bound
+//   streams   before the first viewer comes          ended one by one, so that viewers spread over
+//                                                    the other gateways
+//   listener  last, when all of it can be served     first: nobody new comes in
 
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -33,8 +42,6 @@ runProcess(async () => {
   const logger = createLogger('gateway', config.LOG_LEVEL)
   const lifecycle = new Lifecycle(logger, config.MILLRACE_DRAIN_MS)
 
-  // Each part is started after what it uses and registered here. The end runs the other way round: first
-  // nobody new is let in, then the streams end, then the requests under way; what they used goes last.
   const redis = connectRedis(config.REDIS_URL, 'gateway', logger)
   lifecycle.onStop('redis', async () => redis.disconnect())
   const subscriber = connectRedis(config.REDIS_URL, 'subscriber', logger)

@@ -8,6 +8,7 @@ import { until } from '../support/until.ts'
 
 let redis: TestRedis
 let gateway: TestGateway | undefined
+let frozen = false
 
 beforeEach(async () => {
   redis = await startRedis()
@@ -22,8 +23,13 @@ afterEach(async () => {
   await redis.close()
 })
 
-const freeze = () => process.kill(redis.pid, 'SIGSTOP')
-const resume = () => process.kill(redis.pid, 'SIGCONT')
+const freeze = () => {
+  frozen = process.kill(redis.pid, 'SIGSTOP')
+}
+const resume = () => {
+  if (frozen) process.kill(redis.pid, 'SIGCONT')
+  frozen = false
+}
 
 async function start(): Promise<TestGateway> {
   gateway = await startGateway({ redisUrl: redis.url })
@@ -130,6 +136,17 @@ test('a gateway starts with a hung Redis and takes up work when it moves', async
   await expectUnavailable(running)
   resume()
   await expectAtWork(running)
+})
+
+test.each([
+  ['away', () => redis.kill()],
+  ['hung', freeze],
+])('a gateway ends cleanly while Redis is %s', async (_, fail) => {
+  const running = await start()
+  await announce()
+  await fail()
+  await submit(running)
+  expect(await running.stop()).toBe(0)
 })
 
 test('requests under way when Redis dies are answered, and what was accepted is there after it', async () => {

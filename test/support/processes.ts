@@ -1,4 +1,7 @@
-/** Gateways and workers as real processes, built from dist/. All of them are gone when the test file ends. */
+/**
+ * Gateways and workers as real processes, built from dist/. Those that a test does not stop are killed when the
+ * test file ends.
+ */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'

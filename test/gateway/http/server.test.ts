@@ -3,6 +3,7 @@ import { connect, type Socket } from 'node:net'
 import { afterEach, describe, expect, test } from '@jest/globals'
 import Koa from 'koa'
 import { readJson } from '../../../gateway/http/request-body.ts'
+import { responseTimeout } from '../../../gateway/http/response-timeout.ts'
 import { GatewayServer, SERVER_LIMITS } from '../../../gateway/server.ts'
 
 const QUICK = {
@@ -107,6 +108,39 @@ describe('what is not HTTP is refused and closed', () => {
     socket.write('nonsense\r\n\r\n')
     expect(await readToEnd(socket)).toBe('')
   })
+})
+
+test('an answer that nobody reads is not kept for ever', async () => {
+  // More than the kernel buffers.
+  const answer = Buffer.alloc(64 * 1024 * 1024)
+  let given = () => {}
+  const closed = new Promise<void>(resolve => {
+    given = resolve
+  })
+  const app = new Koa().use(responseTimeout(100)).use(ctx => {
+    ctx.res.once('close', given)
+    ctx.body = answer
+  })
+  app.silent = true
+  const socket = await send(await serve(app), 'GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  await closed
+  expect((await readToEnd(socket)).length).toBeLessThan(answer.length)
+})
+
+test('a stream after a read answer on the same connection is not under its time limit', async () => {
+  const app = new Koa().use(responseTimeout(100)).use(ctx => {
+    if (ctx.path === '/answer') {
+      ctx.body = 'read'
+      return
+    }
+    ctx.respond = false
+    ctx.res.writeHead(200).write('begun')
+    setTimeout(() => ctx.res.end('ended'), 300)
+  })
+  const socket = await send(await serve(app), 'GET /answer HTTP/1.1\r\nHost: a\r\n\r\n')
+  await once(socket, 'data')
+  socket.write('GET /stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+  expect(await readToEnd(socket)).toMatch(/begun.*ended/s)
 })
 
 describe('at the end', () => {

@@ -17,7 +17,6 @@ beforeAll(async () => {
 })
 
 afterAll(async () => {
-  await gateway.stop()
   redis.disconnect()
   await server.close()
 })

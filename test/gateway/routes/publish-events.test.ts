@@ -13,7 +13,6 @@ beforeAll(async () => {
 })
 
 afterAll(async () => {
-  await gateway.stop()
   await redis.close()
 })
 

@@ -47,7 +47,6 @@ beforeAll(async () => {
 })
 
 afterAll(async () => {
-  await gateway.stop()
   redis.disconnect()
   await server.close()
 })
