@@ -5,7 +5,7 @@ import type { Redis } from 'ioredis'
 import { MillraceError } from '../shared/errors.ts'
 
 /** A single command times out sooner; this bounds several in a row. */
-export const REDIS_DEADLINE_MS = 2_300
+const REDIS_DEADLINE_MS = 2_300
 
 export class RedisGate {
   readonly #redis: Redis

@@ -39,7 +39,7 @@ const HEADER_FIELDS = [
 ]
 
 /** A record as a list shows it. */
-export type TaskSummary = Omit<TaskRecord, 'input'>
+type TaskSummary = Omit<TaskRecord, 'input'>
 
 const SUMMARY_FIELDS = [...HEADER_FIELDS, 'backoff', 'progress', 'result', 'error']
 

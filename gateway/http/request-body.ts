@@ -4,10 +4,10 @@ import type { Context } from 'koa'
 import getRawBody from 'raw-body'
 import { MillraceError } from '../../shared/errors.ts'
 
-export const MAX_BODY_BYTES = 1024 * 1024
+const MAX_BODY_BYTES = 1024 * 1024
 
 /** What reads JSON further on (validators, JSON.stringify) recurses. */
-export const MAX_JSON_DEPTH = 100
+const MAX_JSON_DEPTH = 100
 
 /** The body as JSON, whatever its content type says. Throws `invalid-json` or `body-too-large`. */
 export async function readJson(ctx: Context): Promise<unknown> {

@@ -3,7 +3,7 @@
 
 import type { Middleware } from 'koa'
 
-export const RESPONSE_TIMEOUT_MS = 60_000
+const RESPONSE_TIMEOUT_MS = 60_000
 
 /** Closes a connection that takes nothing of its answer for this long. */
 export function responseTimeout(timeoutMs = RESPONSE_TIMEOUT_MS): Middleware {

@@ -31,8 +31,8 @@ const resume = () => {
   frozen = false
 }
 
-async function start(): Promise<TestGateway> {
-  gateway = await startGateway({ redisUrl: redis.url })
+async function start(env: Record<string, string> = {}): Promise<TestGateway> {
+  gateway = await startGateway({ redisUrl: redis.url, env })
   return gateway
 }
 
@@ -190,4 +190,12 @@ describe('a Redis that answers but can not serve is answered for as away', () =>
     await withClient(client => client.replicaof('NO', 'ONE'))
     await expectAtWork(running)
   })
+})
+
+test('what users send does not come into the log with the error of a failed command', async () => {
+  const running = await start({ LOG_LEVEL: 'trace' })
+  await withClient(client => client.replicaof('127.0.0.1', 1))
+  await call(`${running.url}/v1/channels/news/events`, { body: { data: 'a secret' } })
+  await until('the failure is logged', () => running.output().includes('READONLY'))
+  expect(running.output()).not.toContain('a secret')
 })

@@ -36,7 +36,7 @@ export interface TestGateway extends TestProcess {
 }
 
 /** How a process ended that was meant to start. */
-export class EarlyExit extends Error {
+class EarlyExit extends Error {
   readonly code: number | null
   readonly stderr: string
 
