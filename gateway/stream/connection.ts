@@ -1,7 +1,6 @@
 // One viewer: its socket, its cursor, and how events are put for it. Where in the log it stands is the
 // business of its subscriptions.
 
-import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { formatPosition } from '../../shared/event-id.ts'
 import { isTerminal } from '../../shared/task.ts'
@@ -33,38 +32,46 @@ export interface ViewerOptions {
 }
 
 const HEARTBEAT = chunkOf([HEARTBEAT_FRAME])
+const LAST_CHUNK = Buffer.from('0\r\n\r\n')
+
+/** From a socket to its viewer, for listeners that all sockets share. */
+const VIEWER = Symbol('viewer')
+type ViewerSocket = Socket & { [VIEWER]?: Connection }
 
 export class Connection {
   readonly options: ViewerOptions
-  subscriptions: Subscription[] = []
+  subscriptions: readonly Subscription[] = []
   closed = false
   /** Milliseconds of `performance.now()`. */
   lastWriteAt = 0
   /** Since when nothing more fits into the socket; 0 while something does. */
   blockedSince = 0
-  readonly #response: ServerResponse
-  readonly #socket: Socket
+  readonly #socket: ViewerSocket
   readonly #chunked: boolean
   readonly #onClose: (connection: Connection, reason: CloseReason) => void
-  #waiting: (() => void)[] = []
+  #waiting: (() => void)[] | null = null
   /** The cursor has moved past events that the viewer did not get, so that it does not know it. */
   #cursorUnsent = false
 
-  /** `response` has its head sent; from here on its body is written here alone. */
+  /**
+   * `socket` has had the head of the answer; its body is written here alone, in HTTP/1.1 chunks or, for a
+   * client of HTTP/1.0, as it is.
+   */
   constructor(
-    response: ServerResponse,
+    socket: Socket,
+    chunked: boolean,
     options: ViewerOptions,
     onClose: (connection: Connection, reason: CloseReason) => void,
   ) {
-    this.#response = response
-    const { socket } = response
-    if (!socket) throw new Error('the response has no socket')
     this.#socket = socket
-    this.#chunked = response.chunkedEncoding
+    this.#chunked = chunked
     this.options = options
     this.#onClose = onClose
-    this.#socket.on('drain', this.#drained)
-    this.#socket.on('close', this.#gone)
+    this.#socket[VIEWER] = this
+    socket.on('drain', onDrain)
+    socket.on('end', onEnd)
+    socket.on('error', onError)
+    socket.on('close', onClosed)
   }
 
   /** Whether this viewer takes the frames that are shared by all viewers of a channel. */
@@ -85,6 +92,7 @@ export class Connection {
   async writable(): Promise<void> {
     if (!this.blocked || this.closed) return
     await new Promise<void>(resolve => {
+      this.#waiting ??= []
       this.#waiting.push(resolve)
     })
   }
@@ -148,14 +156,15 @@ export class Connection {
   /** Ends the response in good order; what was written before still arrives. */
   end(reason: CloseReason): void {
     if (this.closed) return
-    this.#finish(reason)
-    this.#response.end()
+    this.finish(reason)
+    if (this.#chunked) this.#socket.end(LAST_CHUNK)
+    else this.#socket.end()
   }
 
   /** Gives up on a socket that takes nothing. */
   destroy(reason: CloseReason): void {
     if (this.closed) return
-    this.#finish(reason)
+    this.finish(reason)
     this.#socket.destroy()
   }
 
@@ -173,26 +182,40 @@ export class Connection {
     return this.options.cursor.format(this.subscriptions.map(({ position }) => position))
   }
 
-  readonly #drained = (): void => {
+  /** The socket takes more. */
+  drained(): void {
     this.blockedSince = 0
     this.#wake()
   }
 
-  readonly #gone = (): void => this.#finish('client')
-
-  #finish(reason: CloseReason): void {
+  /** Lets go of everything but what the socket still has to send. */
+  finish(reason: CloseReason): void {
     if (this.closed) return
     this.closed = true
-    // The socket may serve further requests.
-    this.#socket.off('drain', this.#drained)
-    this.#socket.off('close', this.#gone)
+    delete this.#socket[VIEWER]
     this.#wake()
     this.#onClose(this, reason)
   }
 
   #wake(): void {
-    const waiting = this.#waiting
-    this.#waiting = []
+    const waiting = this.#waiting ?? []
+    this.#waiting = null
     for (const resolve of waiting) resolve()
   }
+}
+
+function onDrain(this: ViewerSocket): void {
+  this[VIEWER]?.drained()
+}
+
+/** The client has closed its side: it will not read on. */
+function onEnd(this: ViewerSocket): void {
+  this.end()
+}
+
+/** What went wrong is of no interest: the socket closes, and its client resumes. */
+function onError(): void {}
+
+function onClosed(this: ViewerSocket): void {
+  this[VIEWER]?.finish('client')
 }

@@ -1,6 +1,8 @@
 // The event streams of a gateway: opens them, keeps them alive, ends them in an orderly way.
 
+import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { GatewayConfig } from '../../shared/config.ts'
@@ -17,6 +19,7 @@ import { Connection, type ViewerOptions } from './connection.ts'
 import { Hub } from './hub.ts'
 import { chunkOf, openingFrame, retryFrame } from './sse-frame.ts'
 import { type Origin, type Start, Subscription, type SubscriptionContext } from './subscription.ts'
+import { takeOver } from './take-over.ts'
 
 /** What a client asks for. */
 export interface StreamRequest {
@@ -40,6 +43,8 @@ const HEADERS = {
   'Content-Type': 'text/event-stream',
   'Cache-Control': 'no-cache, no-transform',
   'X-Accel-Buffering': 'no',
+  // The stream is the last answer on its connection.
+  Connection: 'close',
 }
 
 interface Dependencies {
@@ -129,11 +134,17 @@ export class EventStreams {
       return null
     })
     if (ends && this.#hasSeenAll(request, ends)) return 'ended'
-    if (response.destroyed) return 'open'
+    // A pipelined request has the socket once those before it are answered.
+    const socket = response.socket ?? ((await once(response, 'socket')) as [Socket])[0]
+    if (socket.destroyed) return 'open'
     response.writeHead(200, HEADERS).flushHeaders()
-    const connection = new Connection(response, request.viewer, (closed, reason) =>
-      this.#closed(closed, reason),
-    )
+    if (response.req.method === 'HEAD') {
+      response.end()
+      return 'open'
+    }
+    const { chunkedEncoding } = response
+    takeOver(response, socket)
+    const connection = new Connection(socket, chunkedEncoding, request.viewer, this.#closed)
     this.#connections.add(connection)
     this.#metrics.connections.set(this.#connections.size)
     connection.write(chunkOf([openingFrame(RETRY_MS)]))
@@ -231,7 +242,7 @@ export class EventStreams {
     return task && viewTask(task)
   }
 
-  #closed(connection: Connection, reason: CloseReason): void {
+  readonly #closed = (connection: Connection, reason: CloseReason): void => {
     this.#connections.delete(connection)
     for (const subscription of connection.subscriptions) this.#hub.detach(subscription)
     this.#metrics.connections.set(this.#connections.size)
