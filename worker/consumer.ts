@@ -64,8 +64,10 @@ export class Consumer implements TaskTaker {
       maxStalledCount: MAX_STALLED,
       runRetryDelay: FETCH_RETRY_MS,
     })
-    // Outages are said once, by the connection itself.
-    this.#worker.on('error', error => log.debug({ err: error }, 'the queue had an error'))
+    // Outages are said once, by the connection itself; what Redis refuses is news.
+    this.#worker.on('error', error =>
+      log[error.name === 'ReplyError' ? 'warn' : 'debug']({ err: error }, 'the queue had an error'),
+    )
     this.#locks = new LockKeeper(
       runs,
       (ids, tokens, durationMs) => this.#worker.extendJobLocks(ids, tokens, durationMs),

@@ -207,13 +207,14 @@ export class TaskRunner {
 
   #noteSettlement(task: TaskRecord, settlement: Settlement, run: TaskRun): void {
     const about = { task: task.id, type: task.type, attempt: task.attempt, run: task.run }
-    if (settlement.how === 'cut-off')
+    if (run.isStoppedBy('lock-lost')) {
+      this.#log.warn(about, 'a run lost its lock: the task is left to the next one')
+    } else if (settlement.how === 'cut-off') {
       this.#log.warn(about, 'a handler did not heed its signal and is no longer listened to')
-    else if (settlement.how === 'threw' && !run.signal.aborted)
-      this.#log.warn(
-        { ...about, error: toTaskError(settlement.error), stack: stackOf(settlement.error) },
-        'an attempt failed',
-      )
+    } else if (settlement.how === 'threw' && !run.signal.aborted) {
+      const { error } = settlement
+      this.#log.warn({ ...about, error: toTaskError(error), stack: stackOf(error) }, 'an attempt failed')
+    }
   }
 }
 

@@ -19,7 +19,7 @@ const MESSAGES: Readonly<Record<StopCause, string>> = {
 }
 
 /** The reason of a handler's AbortSignal. */
-export class RunStopped extends Error {
+class RunStopped extends Error {
   override readonly name = 'AbortError'
   readonly code: StopCause
 
@@ -49,7 +49,7 @@ export class TaskRun {
     })
   }
 
-  /** The handler's. Its reason is a {@link RunStopped} with the first cause. */
+  /** The handler's. Its reason is an error with the first cause as `code`. */
   get signal(): AbortSignal {
     return this.#signal.signal
   }

@@ -129,7 +129,7 @@ export function startTestWorker(
   }
 }
 
-export function loadedTask(definition: TaskDefinition): LoadedTask {
+function loadedTask(definition: TaskDefinition): LoadedTask {
   const { type, input, attempts = 1, timeoutMs = 60_000, thread = false } = definition
   return {
     type,
