@@ -68,10 +68,15 @@ export class Subscription {
     return gap
   }
 
-  /** Writes what memory holds for a live viewer; whoever does not keep up or has a hole catches up. */
+  /**
+   * Brings a live viewer to the end of the log from memory, in writes of bounded size; whoever does not keep up
+   * or has a hole catches up.
+   */
   advance(): void {
-    if (!this.connection.keepsUp) void this.catchUp('slow')
-    else if (!this.feed.isHead(this.position) && !this.#writeFromMemory('live')) void this.catchUp('gap')
+    while (!this.#idle && !this.feed.isHead(this.position)) {
+      if (!this.connection.keepsUp) return void this.catchUp('slow')
+      if (!this.#writeFromMemory('live')) return void this.catchUp('gap')
+    }
   }
 
   /** Reads from the log until the viewer stands at its end and is live. Never rejects. */

@@ -84,6 +84,20 @@ describe('a stream of a channel', () => {
     viewer.cut()
   })
 
+  test('delivers a batch at once that is too large for one write', async () => {
+    const channel = fresh()
+    const viewer = await openViewer(stream(a, channel))
+    await viewer.until(({ lastEventId }) => lastEventId !== '')
+    await publish(
+      b,
+      channel,
+      Array.from({ length: 16 }, (_, i) => ({ type: 'n', data: `${i}${'x'.repeat(60_000)}` })),
+    )
+    await viewer.until(({ events }) => events.length === 16)
+    expect(viewer.events.map(event => Number.parseInt(event.data.slice(1), 10))).toEqual(range(0, 15))
+    viewer.cut()
+  })
+
   test('begins at the end unless asked otherwise, and resumes from there even before its first event', async () => {
     const channel = fresh()
     await publish(a, channel, numbers(1, 3))
