@@ -20,6 +20,9 @@ import type { Subscription } from './subscription.ts'
 /** Bytes that may wait in the socket of a live viewer; past it the viewer reads from the log at its own pace. */
 const MAX_BUFFERED_BYTES = 256 * 1024
 
+/** A socket that takes nothing for this long is closed; its client may resume. */
+export const WRITE_TIMEOUT_MS = 60_000
+
 /** How a viewer wants its events. */
 export interface ViewerOptions {
   readonly cursor: CursorCodec
@@ -157,8 +160,11 @@ export class Connection {
   end(reason: CloseReason): void {
     if (this.closed) return
     this.finish(reason)
-    if (this.#chunked) this.#socket.end(LAST_CHUNK)
-    else this.#socket.end()
+    const socket = this.#socket
+    if (this.#chunked) socket.write(LAST_CHUNK)
+    // A client may leave the rest unread, or keep its own side open, for ever.
+    socket.setTimeout(WRITE_TIMEOUT_MS, () => socket.destroy())
+    socket.destroySoon()
   }
 
   /** Gives up on a socket that takes nothing. */

@@ -15,7 +15,7 @@ import type { TaskStore } from '../../shared/redis-tasks.ts'
 import { isTerminal, viewTask } from '../../shared/task.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import type { CloseReason } from './close-reason.ts'
-import { Connection, type ViewerOptions } from './connection.ts'
+import { Connection, type ViewerOptions, WRITE_TIMEOUT_MS } from './connection.ts'
 import { Hub } from './hub.ts'
 import { chunkOf, openingFrame, retryFrame } from './sse-frame.ts'
 import { type Origin, type Start, Subscription, type SubscriptionContext } from './subscription.ts'
@@ -32,9 +32,6 @@ export interface StreamRequest {
 
 /** The client waits this long before it reconnects. */
 const RETRY_MS = 2_000
-
-/** A socket that takes nothing for this long is closed; its client may resume. */
-const WRITE_TIMEOUT_MS = 60_000
 
 /** While Redis is away, a stream that waits for it looks again this often. */
 const REDIS_RETRY_MS = 500

@@ -4,6 +4,8 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { Redis } from 'ioredis'
+import { RedisEventLog } from '../../shared/redis-event-log.ts'
 import { startGateway, type TestGateway } from '../support/processes.ts'
 import { startRedis, type TestRedis } from '../support/redis.ts'
 import { until } from '../support/until.ts'
@@ -58,6 +60,17 @@ async function publish(channel: string, data: unknown): Promise<void> {
   expect(response.status).toBe(201)
 }
 
+async function endedTask(): Promise<string> {
+  const redis = new Redis(server.url)
+  const retention = { channels: { maxEvents: 10, ttlMs: 60_000 }, taskMaxEvents: 10 }
+  const event = { type: 'completed', time: Date.now(), format: 'json' as const, data: '{}' }
+  const id = randomUUID()
+  const write = { from: [], set: { id, state: 'completed' } }
+  await new RedisEventLog(redis, retention).appendToTask(id, [event], write)
+  redis.disconnect()
+  return id
+}
+
 async function openStreams(): Promise<number> {
   const metrics = await (await fetch(`${gateway.opsUrl}/metrics`)).text()
   return Number(/^millrace_sse_connections (\d+)$/m.exec(metrics)?.[1])
@@ -105,6 +118,17 @@ describe('a streaming connection', () => {
     await ended
     client.socket.destroy()
     await noStreamsLeft()
+  })
+
+  test('is closed after its end although its client keeps its own side open', async () => {
+    const client = new RawClient()
+    const ended = once(client.socket, 'end')
+    client.send(request(`/v1/tasks/${await endedTask()}/events`))
+    await ended
+    await until('the gateway refuses further bytes', () => {
+      client.send('x')
+      return client.socket.destroyed
+    })
   })
 
   test('is let go when its client breaks it off, at whatever moment', async () => {
