@@ -44,6 +44,7 @@ const ROLES = {
 /** Opens a connection, which reconnects for ever. Its errors go to the log, once for each outage. */
 export function connectRedis(url: string, role: keyof typeof ROLES, log: Logger): Redis {
   const redis = new Redis(url, { ...COMMON, ...ROLES[role], connectionName: `millrace-${role}` })
+  if (role === 'gateway') gatherWrites(redis)
   let away = false
   redis.on('error', (error: Error) => {
     if (!away) log.warn({ connection: role, err: error }, 'Redis is away')
@@ -54,6 +55,29 @@ export function connectRedis(url: string, role: keyof typeof ROLES, log: Logger)
     away = false
   })
   return redis
+}
+
+/**
+ * Sends the commands of one turn of the event loop in one write, since a system call costs more than a
+ * command does. ioredis's own auto-pipelining wraps each command in a promise more, which costs what it saves.
+ */
+function gatherWrites(redis: Redis): void {
+  redis.on('connect', () => {
+    const { stream } = redis
+    const write = stream.write.bind(stream) as (...args: unknown[]) => boolean
+    let corked = false
+    stream.write = (...args: unknown[]) => {
+      if (!corked) {
+        corked = true
+        stream.cork()
+        setImmediate(() => {
+          corked = false
+          stream.uncork()
+        })
+      }
+      return write(...args)
+    }
+  })
 }
 
 /** Whether Redis answers, and whether it is set up as a broker needs it. */
