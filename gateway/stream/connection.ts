@@ -2,6 +2,7 @@
 // business of its subscriptions.
 
 import type { Socket } from 'node:net'
+import pLimit, { type LimitFunction } from 'p-limit'
 import { formatPosition } from '../../shared/event-id.ts'
 import { isTerminal } from '../../shared/task.ts'
 import type { CloseReason } from './close-reason.ts'
@@ -19,6 +20,9 @@ import type { Subscription } from './subscription.ts'
 
 /** Bytes that may wait in the socket of a live viewer; past it the viewer reads from the log at its own pace. */
 const MAX_BUFFERED_BYTES = 256 * 1024
+
+/** Bytes after which one write of events ends; its last event may exceed it. */
+const MAX_WRITE_BYTES = 256 * 1024
 
 /** A socket that takes nothing for this long is closed; its client may resume. */
 export const WRITE_TIMEOUT_MS = 60_000
@@ -53,6 +57,7 @@ export class Connection {
   readonly #chunked: boolean
   readonly #onClose: (connection: Connection, reason: CloseReason) => void
   #waiting: (() => void)[] | null = null
+  #turns: LimitFunction | null = null
   /** The cursor has moved past events that the viewer did not get, so that it does not know it. */
   #cursorUnsent = false
 
@@ -91,6 +96,16 @@ export class Connection {
     return this.blockedSince > 0
   }
 
+  /**
+   * Does a step of catching up when it is its turn: of several channels, one at a time reads and writes, since
+   * what all of them read would pile up in the socket.
+   */
+  inTurn<T>(step: () => Promise<T>): Promise<T> {
+    if (this.subscriptions.length === 1) return step()
+    this.#turns ??= pLimit(1)
+    return this.#turns(step)
+  }
+
   /** Resolves when the socket takes more, or is closed. */
   async writable(): Promise<void> {
     if (!this.blocked || this.closed) return
@@ -100,7 +115,7 @@ export class Connection {
     })
   }
 
-  /** Writes a chunk; at most what one page or one flush holds, since callers look at `blocked` in between. */
+  /** Writes a chunk; callers look at `blocked` or `keepsUp` in between. */
   write(chunk: Chunk): void {
     if (this.closed) return
     this.lastWriteAt = performance.now()
@@ -109,17 +124,27 @@ export class Connection {
     if (!accepted && !this.blocked) this.blockedSince = this.lastWriteAt
   }
 
-  /** Writes the events that this viewer wants, each under the cursor as it is with it. Answers how many. */
-  writeEvents(subscription: Subscription, events: readonly FramedEvent[]): number {
+  /**
+   * Writes the events that this viewer wants, each under the cursor as it is with it, as many as go in one
+   * write. Answers how many it went past and how many of them the viewer gets.
+   */
+  writeEvents(
+    subscription: Subscription,
+    events: readonly FramedEvent[],
+  ): { passed: number; written: number } {
     const frames: Buffer[] = []
-    for (const event of events) {
+    let passed = 0
+    for (let bytes = 0; passed < events.length && bytes < MAX_WRITE_BYTES; passed++) {
+      const event = events[passed]!
       subscription.position = { epoch: event.epoch, seq: event.seq }
-      if (this.#wants(event.type)) frames.push(this.#frame(subscription.feed.channel, event))
+      this.#cursorUnsent = !this.#wants(event.type)
+      if (this.#cursorUnsent) continue
+      const frame = this.#frame(subscription.feed.channel, event)
+      frames.push(frame)
+      bytes += frame.length
     }
     if (frames.length > 0) this.write(chunkOf(frames))
-    const last = events.at(-1)
-    this.#cursorUnsent = last !== undefined && !this.#wants(last.type)
-    return frames.length
+    return { passed, written: frames.length }
   }
 
   /** Writes a control event; `gap` carries the cursor from which the viewer goes on. */

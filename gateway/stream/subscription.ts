@@ -84,15 +84,17 @@ export class Subscription {
     this.live = false
     this.#context.onCatchUp(reason)
     let untold = gap
-    await this.#untilDone(async () => {
+    const step = async (): Promise<boolean> => {
+      await this.connection.writable()
       if (untold) await this.#tell(untold)
       untold = null
-      for (;;) {
-        await this.connection.writable()
-        // Decided and done in one tick, so that no event can come in between.
-        if (this.#idle || this.#goLive()) return
-        if (!this.#writeFromMemory('catchup')) await this.#take(await this.feed.read(this.position))
-      }
+      // Decided and done in one tick, so that no event can come in between.
+      if (this.#idle || this.#goLive()) return true
+      if (!this.#writeFromMemory('catchup')) await this.#take(await this.feed.read(this.position))
+      return false
+    }
+    await this.#untilDone(async () => {
+      for (let done = false; !done; ) done = await this.connection.inTurn(step)
     })
   }
 
@@ -132,8 +134,11 @@ export class Subscription {
     return true
   }
 
-  #write(events: readonly FramedEvent[], path: 'live' | 'catchup'): void {
-    this.#sent(this.connection.writeEvents(this, events), path, events.at(-1)!.type)
+  /** Writes the first of some events, as many as go in one write; answers how many are done with. */
+  #write(events: readonly FramedEvent[], path: 'live' | 'catchup'): number {
+    const { passed, written } = this.connection.writeEvents(this, events)
+    this.#sent(written, path, events[passed - 1]!.type)
+    return passed
   }
 
   #sent(count: number, path: 'live' | 'catchup', lastType: string): void {
@@ -158,8 +163,9 @@ export class Subscription {
       let end = i + 1
       while (end < page.events.length && relate(page.events[end - 1]!, page.events[end]!) === 'successor')
         end++
-      this.#write(page.events.slice(i, end), 'catchup')
-      i = end
+      i += this.#write(page.events.slice(i, end), 'catchup')
+      await this.connection.writable()
+      if (this.#idle) return
     }
   }
 

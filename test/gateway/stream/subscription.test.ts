@@ -1,0 +1,70 @@
+import { expect, test } from '@jest/globals'
+import { singleCursor, vectorCursor } from '../../../gateway/stream/cursor.ts'
+import type { StreamRequest } from '../../../gateway/stream/event-streams.ts'
+import type { NewEvent } from '../../../shared/event.ts'
+import { MemoryEventLog } from '../../support/memory-event-log.ts'
+import { MemoryGateway, MemorySocket } from '../../support/memory-gateway.ts'
+import { until } from '../../support/until.ts'
+
+const MAX_BUFFERED_BYTES = 1024 * 1024
+
+const log = new MemoryEventLog({
+  retention: { maxEvents: 10_000, ttlMs: 60_000 },
+  onPublish: (channel, message) => gateway.publish(channel, message),
+})
+const gateway = new MemoryGateway(log, log)
+
+const event = (data: string, type = 'n'): NewEvent => ({ type, time: Date.now(), format: 'text', data })
+
+function request(channels: string[], how: Partial<StreamRequest['viewer']> = {}): StreamRequest {
+  const cursor = channels.length === 1 ? singleCursor(channels[0]!) : vectorCursor(channels)
+  const viewer = { cursor, envelope: channels.length > 1, named: true, types: null, ...how }
+  return { viewer, cursor: null, origin: 'earliest' }
+}
+
+/** Opens a stream on a socket that takes nothing, until it is told to. */
+async function openStalled(
+  asked: StreamRequest,
+): Promise<{ socket: MemorySocket; bytes: () => number; most: () => number }> {
+  let taken = 0
+  let most = 0
+  const socket = new MemorySocket(bytes => {
+    taken += bytes.length
+  })
+  const write = socket.write.bind(socket)
+  socket.write = ((bytes: Buffer) => {
+    const accepted = write(bytes)
+    most = Math.max(most, socket.writableLength)
+    return accepted
+  }) as typeof socket.write
+  socket.stall()
+  await gateway.open(asked, socket)
+  return { socket, bytes: () => taken, most: () => most }
+}
+
+const CONTROLS = '\u0001'.repeat(60_000)
+
+test.each([
+  ['of many channels', 20, {}],
+  ['of events that grow in their envelopes', 1, { named: false }],
+  ['of some types', 1, { types: new Set(['n']) }],
+])('a stalled viewer %s costs a bounded amount, and has everything once it reads', async (_, count, how) => {
+  const channels = Array.from({ length: count }, (__, i) => `c${i}-${Math.random()}`)
+  const early = await openStalled(request(channels, how))
+  await gateway.settle()
+  for (const channel of channels)
+    await log.append(
+      channel,
+      Array.from({ length: 12 }, () => event(CONTROLS)),
+    )
+  await gateway.settle()
+  const late = await openStalled(request(channels, how))
+  await gateway.settle()
+  for (const { socket, most, bytes } of [early, late]) {
+    expect(socket.writableLength).toBeGreaterThan(10_000)
+    socket.resumeTaking()
+    await until('everything has come', () => bytes() > channels.length * 12 * CONTROLS.length)
+    expect(most()).toBeLessThan(MAX_BUFFERED_BYTES)
+    socket.destroy()
+  }
+})
