@@ -11,6 +11,9 @@ const INTERVAL_MS = 500
 /** A probe that has not come back by then is missed. */
 const MISSED_AFTER_MS = 2 * INTERVAL_MS
 
+/** A subscriber that has not got ready by then is stuck in its handshake. */
+const STUCK_AFTER_MS = 6 * INTERVAL_MS
+
 interface ProbeEvents {
   /** A probe came back after this long. */
   onRoundTrip(ms: number): void
@@ -25,8 +28,8 @@ export class PubSubProbe {
   readonly #events: ProbeEvents
   readonly #firstBack: Promise<void>
   #reportFirst = (): void => undefined
-  /** When the probe under way was sent; null while none is. */
-  #sentAt: number | null = null
+  /** What is waited for, since when: a probe's return on a connection, or (null) that one listens. */
+  #waiting: { connection: number | null; since: number } | null = null
   #lastBackAt = Number.NEGATIVE_INFINITY
   #lastTickAt = 0
   #timer: NodeJS.Timeout | undefined
@@ -59,24 +62,26 @@ export class PubSubProbe {
 
   /** A message came on the probe's topic. */
   received(): void {
-    if (this.#sentAt === null) return
+    if (!this.#waiting) return
     this.#lastBackAt = performance.now()
     this.#reportFirst()
-    this.#events.onRoundTrip(this.#lastBackAt - this.#sentAt)
-    this.#sentAt = null
+    this.#events.onRoundTrip(this.#lastBackAt - this.#waiting.since)
+    this.#waiting = null
   }
 
   #tick(): void {
     const now = performance.now()
     const late = now - this.#lastTickAt > 2 * INTERVAL_MS
     this.#lastTickAt = now
-    if (this.#sentAt !== null) {
-      // After a busy event loop the answer may only wait to be read.
-      if (late || now - this.#sentAt < MISSED_AFTER_MS) return
+    const { listening } = this.#subscriber
+    // A probe under way is lost with its connection; after a busy event loop it may only wait to be read.
+    if (this.#waiting?.connection !== listening || late) {
+      this.#waiting = { connection: listening, since: now }
+      // Where it does not get out, it is missed like any other.
+      if (listening !== null) this.#commands.publish(this.topic, '').catch(() => undefined)
+    } else if (now - this.#waiting.since >= (listening === null ? STUCK_AFTER_MS : MISSED_AFTER_MS)) {
+      this.#waiting = null
       this.#events.onMissed()
     }
-    this.#sentAt = now
-    // Where it does not get out, it is missed like any other.
-    this.#commands.publish(this.topic, '').catch(() => undefined)
   }
 }

@@ -24,7 +24,8 @@ export class RedisSubscriber {
   readonly #wanted = new Map<string, Wanted>()
   /** Names to subscribe and unsubscribe with the next batch; null while none is planned. */
   #batch: { add: Set<string>; remove: Set<string> } | null = null
-  #wasReady = false
+  #connections = 0
+  #listening: number | null = null
 
   /** `redis` must not resubscribe by itself. It stays the caller's. */
   constructor(redis: Redis, log: Logger, { onMessage, onResubscribed }: SubscriberEvents) {
@@ -33,14 +34,24 @@ export class RedisSubscriber {
     redis.on('messageBuffer', (topic: Buffer, message: Buffer) =>
       onMessage(topic.toString('latin1'), message),
     )
+    redis.on('close', () => {
+      this.#listening = null
+    })
     redis.on('ready', () => {
-      const again = this.#wasReady
-      this.#wasReady = true
+      const connection = ++this.#connections
       this.#subscribeAll()
-        .then(() => again && onResubscribed())
+        .then(() => {
+          this.#listening = connection
+          if (connection > 1) onResubscribed()
+        })
         // The connection broke again; the next `ready` repeats it.
         .catch(error => log.debug({ err: error }, 'could not subscribe again'))
     })
+  }
+
+  /** The number of the connection on which everything wanted is subscribed; null while there is none. */
+  get listening(): number | null {
+    return this.#listening
   }
 
   /** Resolves once Redis has acknowledged the subscription, however long Redis is away. */
