@@ -248,6 +248,17 @@ export function eventLogContract(name: string, setUp: () => LogUnderTest): void 
       expect(fields.progress).toBe('{}')
     })
 
+    test('changes nothing for a write that gives way to a cancellation, and does the others', async () => {
+      const { log, state } = setUp()
+      const id = await newTask(log, { state: 'running', run: 1, cancel: '1' })
+      const end = { ...running, run: 1, set: { state: 'completed' } }
+      const answer = await log.appendToTask(id, [json({}, 'completed')], { ...end, unlessCancelled: true })
+      expect(answer).toEqual({ outcome: 'cancelling' })
+      expect((await state(id)).state).toBe('running')
+      expect((await log.readPage(`task:${id}`, 'earliest')).events).toHaveLength(1)
+      expect(await log.appendToTask(id, [json({}, 'completed')], end)).toMatchObject({ outcome: 'ok' })
+    })
+
     test('goes on in a new epoch once it is known to have gone back, and only then', async () => {
       const { log, goBack } = setUp()
       const channel = fresh()
