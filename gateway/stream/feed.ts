@@ -31,6 +31,15 @@ const MAX_GATHERED = 8
 /** Runs a read of the log when it is its turn. */
 export type ReadGate = <T>(read: () => Promise<T>) => Promise<T>
 
+interface FeedDependencies {
+  readonly attached: Promise<void>
+  readonly log: EventLog
+  readonly gate: ReadGate
+  readonly budget: TailBudget
+  /** The log was seen to reach further than pub/sub has brought it: live viewers are behind. */
+  onBehind(feed: Feed): void
+}
+
 export class Feed {
   readonly channel: string
   /** Whether this is the channel of a task, which ends. */
@@ -45,24 +54,18 @@ export class Feed {
   unflushed: number[] = []
   readonly #log: EventLog
   readonly #gate: ReadGate
+  readonly #onBehind: (feed: Feed) => void
   readonly #reads = new Map<string, Promise<FramedPage>>()
   readonly #gathered = new Map<string, Gathered | null>()
 
-  constructor(
-    channel: string,
-    {
-      attached,
-      log,
-      gate,
-      budget,
-    }: { attached: Promise<void>; log: EventLog; gate: ReadGate; budget: TailBudget },
-  ) {
+  constructor(channel: string, { attached, log, gate, budget, onBehind }: FeedDependencies) {
     this.channel = channel
     this.isTask = taskOfChannel(channel) !== null
     this.attached = attached
     this.tail = new Tail(budget)
     this.#log = log
     this.#gate = gate
+    this.#onBehind = onBehind
   }
 
   /** Takes over what pub/sub brought; answers the events that were new. */
@@ -140,9 +143,13 @@ export class Feed {
       await this.#restart(known)
       return this.#readPage(after, limits)
     }
-    if (!this.head || comparePositions(this.head, head) < 0) this.head = head
     const events = page.events.map(frameEvent)
     this.#remember(events)
+    if (!this.head || comparePositions(this.head, head) < 0) {
+      this.head = head
+      // What pub/sub still brings of it is no news any more.
+      this.#onBehind(this)
+    }
     return { ...page, events }
   }
 

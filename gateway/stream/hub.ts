@@ -105,7 +105,13 @@ export class Hub {
     let feed = this.#feeds.get(topic)
     if (!feed) {
       const attached = this.#subscriber.subscribe(topic)
-      feed = new Feed(channel, { attached, log: this.#log, gate: this.#gate, budget: this.#budget })
+      feed = new Feed(channel, {
+        attached,
+        log: this.#log,
+        gate: this.#gate,
+        budget: this.#budget,
+        onBehind: this.#flushSoon,
+      })
       this.#feeds.set(topic, feed)
     }
     return feed
@@ -173,6 +179,10 @@ export class Hub {
       this.#logger.error({ err: error, channel: feed.channel }, 'could not read a published message')
       return
     }
+    this.#flushSoon(feed)
+  }
+
+  readonly #flushSoon = (feed: Feed): void => {
     this.#dirty.add(feed)
     this.#flush.request()
   }

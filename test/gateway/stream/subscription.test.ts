@@ -42,6 +42,36 @@ async function openStalled(
   return { socket, bytes: () => taken, most: () => most }
 }
 
+/** Opens a stream on a socket that takes everything. */
+async function openReading(asked: StreamRequest): Promise<{ socket: MemorySocket; text: () => string }> {
+  let text = ''
+  const socket = new MemorySocket(bytes => {
+    text += bytes.toString()
+  })
+  await gateway.open(asked, socket)
+  return { socket, text: () => text }
+}
+
+test.each(['before pub/sub brings it', 'that pub/sub loses'])(
+  'a live viewer gets an event that another viewer of the channel reads from the log %s',
+  async which => {
+    const channel = `race-${which}`
+    // What memory does not hold, so that the second viewer has to read.
+    await log.append(channel, [event('old')])
+    const first = await openReading({ ...request([channel]), origin: 'latest' })
+    await gateway.settle()
+    await log.append(channel, [event('one')])
+    await gateway.settle()
+    await until('the first viewer is live', () => first.text().includes('data: one'))
+    await log.append(channel, [event('two')])
+    if (which === 'that pub/sub loses') gateway.subscriber.inbound.length = 0
+    const second = await openReading(request([channel]))
+    await until('the second viewer has read it', () => second.text().includes('data: two'))
+    await gateway.settle()
+    await until('the first viewer has it too', () => first.text().includes('data: two'))
+  },
+)
+
 const CONTROLS = '\u0001'.repeat(60_000)
 
 test.each([
