@@ -59,6 +59,14 @@ const gateway = z.object({
   MILLRACE_HEARTBEAT_MS: milliseconds(100, 600_000)
     .default(15_000)
     .describe('A silent event stream gets a comment this often.'),
+  MILLRACE_WRITE_TIMEOUT_MS: milliseconds(100, 3_600_000)
+    .default(30_000)
+    .describe('An event stream whose client takes nothing for this long is closed; the client may resume.'),
+  MILLRACE_MAX_CONNECTION_AGE_MS: milliseconds(1_000, 3_650 * DAY_MS)
+    .default(60 * 60 * 1000)
+    .describe(
+      'An event stream ends at this age, or up to half of it earlier; its client resumes, so that clients spread over new gateways.',
+    ),
   MILLRACE_TASK_RETAIN_MS: milliseconds(1_000, 3_650 * DAY_MS)
     .default(DAY_MS)
     .describe('How long a task and its events stay after its end, unless it says `retainMs`.'),

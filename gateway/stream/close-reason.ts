@@ -7,6 +7,7 @@ const CLOSE_REASONS = {
   gone: 'the task is not known any more: a reconnect is told so',
   slow: 'nothing could be written for too long: the client may resume',
   fault: 'the gateway failed: the client may resume',
+  age: 'it was old enough: the client resumes, perhaps on a newer gateway',
   drain: 'the gateway is shutting down: the client resumes on another one',
 } as const
 

@@ -24,9 +24,6 @@ const MAX_BUFFERED_BYTES = 256 * 1024
 /** Bytes after which one write of events ends; its last event may exceed it. */
 const MAX_WRITE_BYTES = 256 * 1024
 
-/** A socket that takes nothing for this long is closed; its client may resume. */
-export const WRITE_TIMEOUT_MS = 60_000
-
 /** How a viewer wants its events. */
 export interface ViewerOptions {
   readonly cursor: CursorCodec
@@ -36,6 +33,14 @@ export interface ViewerOptions {
   readonly named: boolean
   /** Only these types, and what always passes; null = all. */
   readonly types: ReadonlySet<string> | null
+}
+
+/** Bounds in time, in ms. */
+export interface ConnectionLimits {
+  /** A client that takes nothing for this long is given up. */
+  readonly writeTimeoutMs: number
+  /** At this age, or up to half of it earlier, a connection ends, so that clients spread over new gateways. */
+  readonly maxAgeMs: number
 }
 
 const HEARTBEAT = chunkOf([HEARTBEAT_FRAME])
@@ -51,8 +56,11 @@ export class Connection {
   closed = false
   /** Milliseconds of `performance.now()`. */
   lastWriteAt = 0
-  /** Since when nothing more fits into the socket; 0 while something does. */
-  blockedSince = 0
+  /** Nothing more fits into the socket. */
+  blocked = false
+  /** When the connection is old enough to end, in ms of `performance.now()`. */
+  readonly expiresAt: number
+  readonly #writeTimeoutMs: number
   readonly #socket: ViewerSocket
   readonly #chunked: boolean
   readonly #onClose: (connection: Connection, reason: CloseReason) => void
@@ -69,16 +77,20 @@ export class Connection {
     socket: Socket,
     chunked: boolean,
     options: ViewerOptions,
+    { writeTimeoutMs, maxAgeMs }: ConnectionLimits,
     onClose: (connection: Connection, reason: CloseReason) => void,
   ) {
     this.#socket = socket
     this.#chunked = chunked
+    this.#writeTimeoutMs = writeTimeoutMs
+    this.expiresAt = performance.now() + maxAgeMs * (1 - Math.random() / 2)
     this.options = options
     this.#onClose = onClose
     this.#socket[VIEWER] = this
     socket.on('drain', onDrain)
     socket.on('end', onEnd)
     socket.on('error', onError)
+    socket.on('timeout', onTimeout)
     socket.on('close', onClosed)
   }
 
@@ -90,10 +102,6 @@ export class Connection {
   /** Whether a live viewer keeps up. */
   get keepsUp(): boolean {
     return this.#socket.writableLength < MAX_BUFFERED_BYTES
-  }
-
-  get blocked(): boolean {
-    return this.blockedSince > 0
   }
 
   /**
@@ -121,7 +129,10 @@ export class Connection {
     this.lastWriteAt = performance.now()
     // Past http's own write, which would format the same chunk anew for every viewer.
     const accepted = this.#socket.write(this.#chunked ? chunk.bytes : chunk.body)
-    if (!accepted && !this.blocked) this.blockedSince = this.lastWriteAt
+    if (accepted || this.blocked) return
+    this.blocked = true
+    // Node puts it off as long as the client takes anything.
+    this.#socket.setTimeout(this.#writeTimeoutMs)
   }
 
   /**
@@ -188,7 +199,7 @@ export class Connection {
     const socket = this.#socket
     if (this.#chunked) socket.write(LAST_CHUNK)
     // A client may leave the rest unread, or keep its own side open, for ever.
-    socket.setTimeout(WRITE_TIMEOUT_MS, () => socket.destroy())
+    socket.setTimeout(this.#writeTimeoutMs)
     socket.destroySoon()
   }
 
@@ -215,7 +226,8 @@ export class Connection {
 
   /** The socket takes more. */
   drained(): void {
-    this.blockedSince = 0
+    this.blocked = false
+    this.#socket.setTimeout(0)
     this.#wake()
   }
 
@@ -237,6 +249,11 @@ export class Connection {
 
 function onDrain(this: ViewerSocket): void {
   this[VIEWER]?.drained()
+}
+
+function onTimeout(this: ViewerSocket): void {
+  this[VIEWER]?.finish('slow')
+  this.destroy()
 }
 
 /** The client has closed its side: it will not read on. */

@@ -15,7 +15,7 @@ import type { TaskStore } from '../../shared/redis-tasks.ts'
 import { isTerminal, viewTask } from '../../shared/task.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import type { CloseReason } from './close-reason.ts'
-import { Connection, type ViewerOptions, WRITE_TIMEOUT_MS } from './connection.ts'
+import { Connection, type ConnectionLimits, type ViewerOptions } from './connection.ts'
 import { Hub } from './hub.ts'
 import { chunkOf, openingFrame, retryFrame } from './sse-frame.ts'
 import { type Origin, type Start, Subscription, type SubscriptionContext } from './subscription.ts'
@@ -67,6 +67,7 @@ export class EventStreams {
   readonly #hub: Hub
   readonly #connections = new Set<Connection>()
   readonly #context: SubscriptionContext
+  readonly #limits: ConnectionLimits
   #ticker: NodeJS.Timeout | undefined
   #draining = false
 
@@ -76,6 +77,10 @@ export class EventStreams {
     this.#logger = logger
     this.#metrics = metrics
     this.#hub = new Hub({ redis, subscriber, log, logger, metrics })
+    this.#limits = {
+      writeTimeoutMs: config.MILLRACE_WRITE_TIMEOUT_MS,
+      maxAgeMs: config.MILLRACE_MAX_CONNECTION_AGE_MS,
+    }
     this.#context = {
       snapshot: channel => this.#snapshot(channel),
       onCatchUp: reason => metrics.catchups.inc({ reason }),
@@ -141,7 +146,7 @@ export class EventStreams {
     }
     const { chunkedEncoding } = response
     takeOver(response, socket)
-    const connection = new Connection(socket, chunkedEncoding, request.viewer, this.#closed)
+    const connection = new Connection(socket, chunkedEncoding, request.viewer, this.#limits, this.#closed)
     this.#connections.add(connection)
     this.#metrics.connections.set(this.#connections.size)
     connection.write(chunkOf([openingFrame(RETRY_MS)]))
@@ -250,7 +255,7 @@ export class EventStreams {
   #tick(heartbeatMs: number): void {
     const now = performance.now()
     for (const connection of this.#connections) {
-      if (connection.blocked && now - connection.blockedSince > WRITE_TIMEOUT_MS) connection.destroy('slow')
+      if (now >= connection.expiresAt) connection.end('age')
       else if (now - connection.lastWriteAt >= heartbeatMs) connection.heartbeat()
     }
   }

@@ -6,7 +6,7 @@ describe('configuration', () => {
   test('is documented variable by variable, with its default', () => {
     const doc = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8')
     const documented = new Map(
-      [...doc.matchAll(/^\| `([A-Z_]+)` \| (.+?) \|/gm)].map(row => [row[1], row[2]]),
+      [...doc.matchAll(/^\| `([A-Z_]+)` *\| (.+?) *\|/gm)].map(row => [row[1], row[2]]),
     )
     const defaults = { ...workerConfig({}), ...gatewayConfig({}) } as Record<string, unknown>
     const names = new Set(Object.values(CONFIG_SCHEMAS).flatMap(schema => Object.keys(schema.shape)))

@@ -58,11 +58,11 @@ export class Viewer {
   /** Connects, with the cursor of what was seen before. */
   async connect(url: string, headers: Record<string, string> = {}): Promise<void> {
     this.raw = ''
-    const cursor = this.lastEventId === '' ? {} : { 'Last-Event-ID': this.lastEventId }
+    const resume = this.lastEventId === '' ? {} : { 'Last-Event-ID': this.lastEventId }
     this.response = await new Promise<IncomingMessage>((resolve, reject) => {
       this.#request = get(
         url,
-        { agent: false, headers: { Accept: 'text/event-stream', ...cursor, ...headers } },
+        { agent: false, headers: { Accept: 'text/event-stream', ...resume, ...headers } },
         resolve,
       )
       this.#request.on('error', reject)
@@ -80,14 +80,20 @@ export class Viewer {
       this.response.on('error', () => undefined)
     })
     this.response.setEncoding('utf8')
+    // What the broken connection before left unfinished is of no account (WHATWG HTML, 9.2.6).
+    let line = ''
+    let cursor = this.lastEventId
     this.response.on('data', (text: string) => {
       this.raw += text
-      // Line by line, so that an id is known when its event is dispatched; the parser tells none of blocks
-      // without data.
-      for (const line of text.match(/[^\n]*\n|[^\n]+$/g) ?? []) {
+      // Line by line, since the parser tells no ids of blocks without data. A block counts once it is whole.
+      for (const part of text.match(/[^\n]*\n|[^\n]+$/g) ?? []) {
+        line += part
+        if (!line.endsWith('\n')) continue
         const id = /^id: (.*)\n$/.exec(line)
-        if (id) this.lastEventId = id[1] ?? ''
+        if (id) cursor = id[1] ?? ''
+        if (line === '\n') this.lastEventId = cursor
         parser.feed(line)
+        line = ''
       }
       this.#notify()
     })
