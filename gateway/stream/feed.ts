@@ -111,11 +111,19 @@ export class Feed {
     return (await this.#share('head', 'earliest', { maxEvents: 0, maxBytes: 0 })).head
   }
 
-  /** Takes over what another look at the log said; pub/sub may have lost anything that lies before. */
-  async reconcile(head: Position): Promise<void> {
-    if (!this.head) return
-    if (comparePositions(head, this.head) > 0) this.head = head
-    else if (comparePositions(head, this.head) < 0) await this.#restart(this.head)
+  /**
+   * Takes over the log's head as it was seen at some moment after `known` was the head here: what pub/sub
+   * brings meanwhile says nothing about that moment. Answers whether live viewers may lag.
+   */
+  async reconcile(known: Position | null, head: Position): Promise<boolean> {
+    if (!known || !this.head) return false
+    if (comparePositions(head, known) < 0) {
+      await this.#restart(known)
+      return true
+    }
+    if (comparePositions(head, this.head) <= 0) return false
+    this.head = head
+    return true
   }
 
   /** Whether an event is retained at a position. */

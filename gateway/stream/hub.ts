@@ -4,7 +4,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import pLimit from 'p-limit'
-import { comparePositions, ORIGIN } from '../../shared/event-id.ts'
+import { ORIGIN } from '../../shared/event-id.ts'
 import type { EventLog } from '../../shared/event-log.ts'
 import { topicKey } from '../../shared/keys.ts'
 import type { Logger } from '../../shared/log.ts'
@@ -53,6 +53,8 @@ export class Hub {
   readonly #probe: PubSubProbe
   #stopped = false
   #quietCheck: NodeJS.Timeout | undefined
+  #checkWanted = false
+  #checking = false
   readonly #feeds = new Map<string, Feed>()
   readonly #dirty = new Set<Feed>()
   readonly #flush = new PacedFlush(() => this.#flushDirty())
@@ -142,25 +144,30 @@ export class Hub {
       const known = batch.map(feed => feed.head)
       const heads = await this.#log.heads(batch.map(feed => feed.channel))
       for (const [k, feed] of batch.entries()) {
-        const before = known[k]
-        const now = heads[k] ?? ORIGIN
-        if (!before || comparePositions(now, before) === 0) continue
-        await feed.reconcile(now)
-        catchUpAll(feed)
+        if (await feed.reconcile(known[k] ?? null, heads[k] ?? ORIGIN)) catchUpAll(feed)
       }
     }
   }
 
-  /** Until it succeeds: what was lost meanwhile is found by nothing else. */
+  /**
+   * Until it succeeds: what was lost meanwhile is found by nothing else. One at a time, however often it is
+   * asked for during an outage; what is asked for during a comparison is done after it.
+   */
   async #checkHeads(): Promise<void> {
-    while (!this.#stopped) {
+    this.#checkWanted = true
+    if (this.#checking) return
+    this.#checking = true
+    while (this.#checkWanted && !this.#stopped) {
+      this.#checkWanted = false
       try {
-        return await this.#compareHeads()
+        await this.#compareHeads()
       } catch (error) {
         this.#logger.debug({ err: error }, 'could not compare heads')
+        this.#checkWanted = true
         await delay(CHECK_RETRY_MS)
       }
     }
+    this.#checking = false
   }
 
   #receive(topic: string, message: Buffer): void {
