@@ -4,9 +4,11 @@
 import { Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { MillraceError } from './errors.ts'
+import { formatPosition } from './event-id.ts'
 import { CANCEL_TOPIC, QUEUE_NAME, QUEUE_PREFIX } from './keys.ts'
 import type { TaskStore } from './redis-tasks.ts'
 import { isTerminal, type TaskRecord, type TaskRequest } from './task.ts'
+import { recordOf } from './task-record.ts'
 import { cancelling, ended, submitted } from './task-transitions.ts'
 
 /**
@@ -47,14 +49,15 @@ export class TaskQueue {
   }
 
   /**
-   * Records and queues a task; when this returns, the task is in Redis. Throws `task-exists`, or what Redis
+   * Records and queues a task; when this returns, the task is in Redis. Answers it as accepted. Throws `task-exists`, or what Redis
    * threw after having undone what was recorded.
    */
   async submit(request: TaskRequest): Promise<TaskRecord> {
     const key = { id: request.id, createdAt: Date.now() }
     await this.#tasks.register(key)
-    const answer = await this.#tasks.apply(request.id, submitted(request, key.createdAt))
-    if (answer.outcome === 'exists') {
+    const submission = submitted(request, key.createdAt)
+    const answer = await this.#tasks.apply(request.id, submission)
+    if (answer.outcome !== 'ok') {
       const other = await this.#tasks.load(request.id)
       if (other?.createdAt !== key.createdAt) await this.#tasks.unregister(key)
       throw new MillraceError('task-exists', `a task with the id ${request.id} exists already`)
@@ -67,9 +70,8 @@ export class TaskQueue {
       await this.#tasks.forget(key).catch(() => undefined)
       throw error
     }
-    const task = await this.#tasks.load(request.id)
-    if (!task) throw new MillraceError('internal', `the task ${request.id} vanished while it was submitted`)
-    return task
+    // As it was accepted; a worker may have it already.
+    return recordOf({ ...submission.write.set, lastEventId: formatPosition(answer.first) })
   }
 
   /** Gives a recorded task to the workers. A job that exists already stays as it is. */

@@ -25,6 +25,16 @@ export function newTaskFields(request: TaskRequest, now: number): Record<string,
   }
 }
 
+/** The record that fields written to a hash make. */
+export function recordOf(fields: Readonly<Record<string, string | number | null>>): TaskRecord {
+  const text = Object.entries(fields).flatMap(([name, value]) =>
+    value === null ? [] : [[name, String(value)]],
+  )
+  const record = parseTaskFields(Object.fromEntries(text))
+  if (!record) throw new Error('these are not the fields of a task')
+  return record
+}
+
 /** Reads a hash as HGETALL gives it; null when it is empty, as that of an unknown task is. */
 export function parseTaskFields(fields: Fields): TaskRecord | null {
   if (fields.id === undefined) return null
