@@ -25,7 +25,7 @@ interface Gathered {
 /** Bytes of frames that one gathered chunk takes at most, unless its first frame is larger. */
 const MAX_GATHERED_BYTES = 256 * 1024
 
-/** Distinct positions of which one flush keeps the gathered chunk. */
+/** Distinct positions of which the gathered chunk is kept for a tick. */
 const MAX_GATHERED = 8
 
 /** Runs a read of the log when it is its turn. */
@@ -73,6 +73,8 @@ export class Feed {
     const news = events.filter(event => {
       if (this.head && relate(this.head, event) === 'duplicate') return false
       this.tail.push(frameEvent(event))
+      if (this.head && comparePositions(this.head, ORIGIN) === 0 && event.seq === 1)
+        this.tail.noteOldest(event)
       this.head = { epoch: event.epoch, seq: event.seq }
       return true
     })
@@ -93,12 +95,9 @@ export class Feed {
     const gathered = gather(this.tail.after(position))
     // Viewers stand at few positions at once; whoever stands elsewhere has its chunk gathered anew.
     if (this.#gathered.size < MAX_GATHERED) this.#gathered.set(key, gathered)
+    // Kept for the viewers of this tick alone: a quiet channel would hold on to the chunks.
+    if (this.#gathered.size === 1) setImmediate(() => this.#gathered.clear())
     return gathered
-  }
-
-  /** Done with a flush: the chunks that its viewers shared are let go. */
-  forgetGathered(): void {
-    this.#gathered.clear()
   }
 
   /** The page of the log after a position. Afterwards `head` is at least the page's. */
@@ -128,6 +127,8 @@ export class Feed {
 
   /** Whether an event is retained at a position. */
   async contains(position: Position): Promise<boolean> {
+    // Before the first event of an epoch there is none, and no id for it either.
+    if (position.seq === 0) return false
     const before = { epoch: position.epoch, seq: position.seq - 1 }
     const limits = { maxEvents: 1, maxBytes: 1 }
     const { events } = await this.#share(`at ${formatPosition(position)}`, before, limits)
@@ -153,6 +154,7 @@ export class Feed {
     }
     const events = page.events.map(frameEvent)
     this.#remember(events)
+    if (after === 'earliest' && events[0]) this.tail.noteOldest(events[0])
     if (!this.head || comparePositions(this.head, head) < 0) {
       this.head = head
       // What pub/sub still brings of it is no news any more.
@@ -170,6 +172,8 @@ export class Feed {
 
   /** Keeps a page in the tail where it goes on from it, so that the next viewer needs no read. */
   #remember(events: readonly FramedEvent[]): void {
+    // A feed that was given up during the read would never give back what it takes of the budget.
+    if (this.subscriptions.size === 0) return
     for (const event of events) {
       const { last } = this.tail
       if (!last || relate(last, event) === 'successor') this.tail.push(event)

@@ -197,7 +197,6 @@ export class Hub {
   #flushDirty(): void {
     for (const feed of this.#dirty) {
       for (const subscription of feed.subscriptions) if (subscription.live) subscription.advance()
-      feed.forgetGathered()
       const now = Date.now()
       for (const time of feed.unflushed) this.#metrics.delivery.observe(Math.max(0, now - time) / 1000)
       feed.unflushed = []

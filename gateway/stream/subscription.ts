@@ -151,6 +151,7 @@ export class Subscription {
     if (page.events.length === 0) {
       const gap = gapAtHead(this.position, page.head)
       if (gap) await this.#tell(await this.#widen(gap))
+      else this.position = page.head ?? ORIGIN
     }
     for (let i = 0; i < page.events.length; ) {
       const gap = gapBefore(this.position, page.events[i]!)

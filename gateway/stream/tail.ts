@@ -1,7 +1,7 @@
 // The recent events of one channel in memory: a contiguous run that ends where the log ended when last
 // heard of. Only a cache of the log; forgetting it costs a read. Pure.
 
-import { ORIGIN, type Position, relate } from '../../shared/event-id.ts'
+import { comparePositions, ORIGIN, type Position, relate } from '../../shared/event-id.ts'
 import type { FramedEvent } from './sse-frame.ts'
 
 /** Bounds of one channel's tail. Twice as much may be held until it is trimmed. */
@@ -18,6 +18,8 @@ export class Tail {
   readonly #budget: TailBudget
   #events: FramedEvent[] = []
   #bytes = 0
+  /** Nothing stands in the log before the run. */
+  #reachesStart = false
 
   constructor(budget: TailBudget) {
     this.#budget = budget
@@ -31,7 +33,13 @@ export class Tail {
   /** Just before the first event of the log, when the run reaches back that far. */
   get start(): Position | null {
     const first = this.#events[0]
-    return first?.seq === 1 ? { epoch: first.epoch, seq: 0 } : null
+    return first && this.#reachesStart ? { epoch: first.epoch, seq: first.seq - 1 } : null
+  }
+
+  /** Says which event is the log's oldest. A number does not tell: older ones of another epoch may be retained. */
+  noteOldest(oldest: Position): void {
+    const first = this.#events[0]
+    if (first && comparePositions(first, oldest) === 0) this.#reachesStart = true
   }
 
   /** Adds the newest event; one that does not follow exactly starts the run anew. */
@@ -46,6 +54,7 @@ export class Tail {
 
   clear(): void {
     this.#events = []
+    this.#reachesStart = false
     this.#count(-this.#bytes)
   }
 
@@ -53,7 +62,8 @@ export class Tail {
   after(position: Position): readonly FramedEvent[] | null {
     const first = this.#events[0]
     if (!first) return null
-    if (position.epoch === ORIGIN.epoch) return first.seq === 1 ? this.#events : null
+    if (comparePositions(position, ORIGIN) === 0)
+      return first.seq === 1 && this.#reachesStart ? this.#events : null
     if (first.epoch !== position.epoch) return null
     const index = position.seq - first.seq + 1
     return index < 0 || index > this.#events.length ? null : this.#events.slice(index)
@@ -69,6 +79,7 @@ export class Tail {
       drop = Math.max(drop, i + 1)
     }
     this.#events = this.#events.slice(drop)
+    if (drop > 0) this.#reachesStart = false
     this.#count(-dropped)
   }
 

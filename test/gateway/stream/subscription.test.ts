@@ -72,6 +72,27 @@ test.each(['before pub/sub brings it', 'that pub/sub loses'])(
   },
 )
 
+test('a viewer that begins with the earliest gets what stands before a new epoch', async () => {
+  const channel = 'two epochs'
+  const known = await log.append(channel, [event('one'), event('two'), event('three')])
+  const first = await openReading({ ...request([channel]), origin: 'latest' })
+  await gateway.settle()
+  log.goBack(channel, 2)
+  await log.assertReached(channel, { ...known, seq: 3 })
+  // Memory begins with the new epoch, and with its event number 1.
+  await log.append(channel, [event('four')])
+  await gateway.settle()
+  await until('the first viewer has it', () => first.text().includes('data: four'))
+  const second = await openReading(request([channel]))
+  await until('the second viewer has it', () => second.text().includes('data: four'))
+  expect(second.text().match(/(?<=^data: )\w+|"reason":"\w+"/gm)).toEqual([
+    'one',
+    'two',
+    '"reason":"reset"',
+    'four',
+  ])
+})
+
 const CONTROLS = '\u0001'.repeat(60_000)
 
 test.each([

@@ -20,13 +20,26 @@ describe('tail', () => {
     expect(tail.after({ epoch: 2, seq: 6 })).toBeNull()
   })
 
-  test('reaches back to the origin only when it holds the first event', () => {
+  test('reaches back to the origin only when it holds what is known to be the first event', () => {
+    const origin = { epoch: 0, seq: 0 }
     const tail = new Tail(budget())
     tail.push(event(1))
-    expect(seqs(tail.after({ epoch: 0, seq: 0 }))).toEqual([1])
+    // Events of an older epoch may stand before it.
+    expect(tail.after(origin)).toBeNull()
+    expect(tail.start).toBeNull()
+    tail.noteOldest(event(1))
+    expect(seqs(tail.after(origin))).toEqual([1])
+    expect(tail.start).toEqual({ epoch: 1, seq: 0 })
+    expect(tail.after({ epoch: 0, seq: 1 })).toBeNull()
     const late = new Tail(budget())
     late.push(event(2))
-    expect(late.after({ epoch: 0, seq: 0 })).toBeNull()
+    late.noteOldest(event(1))
+    expect(late.start).toBeNull()
+    late.noteOldest(event(2))
+    expect(late.start).toEqual({ epoch: 1, seq: 1 })
+    expect(late.after(origin)).toBeNull()
+    for (let seq = 3; seq <= 5_000; seq++) late.push(event(seq, 1))
+    expect(late.start).toBeNull()
   })
 
   test('starts anew after a hole or another epoch', () => {
