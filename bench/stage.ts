@@ -1,0 +1,82 @@
+// What one run of a workload happens on: a Redis, a server, a process of viewers, a process of publishers. All
+// are started anew for each run, so that no run finds what another one left behind.
+
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { type EmbeddedRedis, startEmbeddedRedis } from '../dev/embedded-redis.ts'
+import { projectRoot } from '../dev/project-root.ts'
+import { CommandProcess } from './command-process.ts'
+import type { PublisherCommands } from './load/publisher.ts'
+import type { ViewerCommands } from './load/viewers.ts'
+import { cpuMs } from './process-usage.ts'
+import { BenchServer, type ServerKind } from './server.ts'
+
+export interface Stage {
+  readonly server: BenchServer
+  readonly redis: EmbeddedRedis
+  readonly viewers: CommandProcess<ViewerCommands>
+  readonly publisher: CommandProcess<PublisherCommands>
+  /** CPU time so far of all that stands behind the URL: the server and, where it uses one, Redis. */
+  serverCpuMs(): { server: number; redis: number }
+}
+
+/** Sets up, lets `use` run, and ends everything whatever happens. */
+export async function onStage<T>(kind: ServerKind, use: (stage: Stage) => Promise<T>): Promise<T> {
+  const parts: { stop(): Promise<void> }[] = []
+  const started = <P extends { stop(): Promise<void> }>(part: P): P => {
+    parts.unshift(part)
+    return part
+  }
+  try {
+    const redis = started(await startRedis())
+    const server = started(await BenchServer.start(kind, redis.url))
+    const viewers = started(new CommandProcess<ViewerCommands>('viewers', script('load/viewers.js')))
+    const publisher = started(new CommandProcess<PublisherCommands>('publisher', script('load/publisher.js')))
+    // What keeps a fast publisher from running away from the viewers.
+    viewers.onNotice = delivered => publisher.tell(delivered)
+    const serverCpuMs = () => ({
+      server: server.cpuMs,
+      redis: kind === 'raw-http' ? 0 : cpuMs(redis.pid),
+    })
+    return await use({ server, redis, viewers, publisher, serverCpuMs })
+  } finally {
+    for (const part of parts) await part.stop()
+  }
+}
+
+/** The path of a built module of the benchmark. */
+export function script(path: string): string {
+  return join(projectRoot(), 'dist/bench', path)
+}
+
+/** Which Redis the workloads run on. Throws where its CPU time can't be measured. */
+export async function redisVersion(): Promise<string> {
+  const redis = await startRedis()
+  const client = new Redis(redis.url)
+  try {
+    if (redis.source.includes('Docker')) throw new Error('the benchmark needs a redis-server on this machine')
+    const info = await client.info('server')
+    return /^redis_version:(\S+)/m.exec(info)?.[1] ?? 'of unknown version'
+  } finally {
+    client.disconnect()
+    await redis.stop()
+  }
+}
+
+/** As shipped: AOF, flushed once a second. Its data go with it. */
+async function startRedis(): Promise<EmbeddedRedis> {
+  await mkdir(join(projectRoot(), '.millrace'), { recursive: true })
+  const dir = await mkdtemp(join(projectRoot(), '.millrace/bench-redis-'))
+  const remove = () => rm(dir, { recursive: true, force: true })
+  const redis = await startEmbeddedRedis({ dir }).catch(async error => {
+    await remove()
+    throw error
+  })
+  const stop = redis.stop.bind(redis)
+  redis.stop = async () => {
+    await stop()
+    await remove()
+  }
+  return redis
+}

@@ -1,0 +1,38 @@
+// Many channels with one viewer each: every event costs a publish, nothing is shared.
+
+import { deliver, PADDING } from '../deliver.ts'
+import { neutralDeliver } from '../neutral-client.ts'
+import { onStage } from '../stage.ts'
+import { serverOf, type Workload } from '../workload.ts'
+
+const CHANNELS = 2_000
+
+function manyChannels(publishers: number): Workload {
+  const load = { viewers: CHANNELS, channels: CHANNELS, publishers, publish: {}, padding: PADDING }
+  return {
+    name: `channels-2000-from-${publishers}`,
+    title: `2,000 channels, 1 viewer each, ${publishers} publishers in closed loop`,
+    reference: 'raw http + Redis',
+    measures: [
+      {
+        figure: 'eventsPerSecond',
+        label: 'delivered',
+        unit: 'events/s',
+        better: 'more',
+        target: { kind: 'ratio-at-least', ratio: 1.2 },
+      },
+      {
+        figure: 'cpuUsPerEvent',
+        label: 'CPU of server and Redis a delivered event',
+        unit: 'µs',
+        better: 'less',
+        target: { kind: 'ratio-at-most', ratio: 0.8 },
+      },
+    ],
+    run: (side, context) => onStage(serverOf(side, 'raw-redis'), stage => deliver(stage, load, context)),
+    neutralRun: (side, context, folder) =>
+      onStage(serverOf(side, 'raw-redis'), stage => neutralDeliver(folder, stage, load, context)),
+  }
+}
+
+export const MANY_CHANNELS: readonly Workload[] = [manyChannels(16), manyChannels(64)]
