@@ -151,6 +151,15 @@ describe('a stream of a channel', () => {
     byHeader.cut()
   })
 
+  test('takes an empty cursor as none', async () => {
+    const channel = fresh()
+    await publish(a, channel, numbers(1, 2))
+    const viewer = await openViewer(stream(a, channel, '?after=&from=earliest'))
+    await viewer.until(({ events }) => events.length === 2)
+    expect(seen(viewer.events)).toEqual([1, 2])
+    viewer.cut()
+  })
+
   test('gives text with its line ends, and JSON as it was published', async () => {
     const channel = fresh()
     const viewer = await openViewer(stream(a, channel, '?from=earliest'))
@@ -457,6 +466,52 @@ describe('history as JSON', () => {
       next = body.next
     }
     expect(got).toEqual(channels.flatMap(channel => range(1, 5).map(n => `${channel} ${n}`)))
+  })
+
+  test('comes to its end where the log has begun a new epoch', async () => {
+    const channel = fresh()
+    const [first = ''] = await publish(a, channel, numbers(1, 5))
+    const entries = await redis.xrange(logKey(channel), '-', '+', 'COUNT', 3)
+    await redis.del(logKey(channel))
+    for (const [id, fields] of entries) await redis.xadd(logKey(channel), id, ...fields)
+    await log.assertReached(channel, { epoch: Number(first.split('-')[0]), seq: 5 })
+    const pages = async (): Promise<number[][]> => {
+      const got: number[][] = []
+      for (let next: string | null = ''; next !== null && got.length < 10; ) {
+        const url: string = stream(b, channel, `?limit=2${next && `&after=${next}`}`)
+        const body = (await (await fetch(url, json)).json()) as {
+          events: { data: number }[]
+          next: string | null
+        }
+        got.push(body.events.map(event => event.data))
+        next = body.next
+      }
+      return got
+    }
+    expect((await pages()).flat()).toEqual([1, 2, 3])
+    await publish(a, channel, numbers(6, 7))
+    expect(await pages()).toEqual([[1, 2], [3, 6], [7]])
+  })
+
+  test('of many channels has bounded pages', async () => {
+    const channels = Array.from({ length: 10 }, fresh)
+    for (const channel of channels)
+      await publish(
+        a,
+        channel,
+        Array.from({ length: 4 }, () => ({ data: 'x'.repeat(60_000) })),
+      )
+    const query = channels.map(channel => `channel=${channel}`).join('&')
+    let events = 0
+    for (let next: string | null = ''; next !== null; ) {
+      const url: string = `${a.url}/v1/events?limit=1000&${query}${next && `&after=${next}`}`
+      const text = await (await fetch(url, json)).text()
+      expect(text.length).toBeLessThan(1_200_000)
+      const page = JSON.parse(text) as { events: object[]; next: string | null }
+      events += page.events.length
+      next = page.next
+    }
+    expect(events).toBe(40)
   })
 
   test('says what a cursor asks for in vain', async () => {
