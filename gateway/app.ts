@@ -9,6 +9,7 @@ import type { HealthChecks } from '../shared/ops-server.ts'
 import type { TaskStore } from '../shared/redis-tasks.ts'
 import type { TaskQueue } from '../shared/task-queue.ts'
 import { answerProblems } from './http/answer-problems.ts'
+import { refuseCrossSite } from './http/refuse-cross-site.ts'
 import { assignRequestId } from './http/request-id.ts'
 import { requestLog } from './http/request-log.ts'
 import { responseTimeout } from './http/response-timeout.ts'
@@ -51,6 +52,7 @@ export function createApp(parts: AppParts): Koa {
   app.use(securityHeaders)
   app.use(requestLog(parts.logger, parts.metrics))
   app.use(answerProblems(parts.logger))
+  app.use(refuseCrossSite)
   app.use(router.routes())
   app.use(router.allowedMethods())
   app.use(parts.pages)

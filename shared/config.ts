@@ -103,8 +103,17 @@ const NOT_BUILT = {
   MILLRACE_API_KEYS_FILE: 'there is no access control yet',
   MILLRACE_JWT_SECRET: 'there is no access control yet',
   MILLRACE_JWKS_URL: 'there is no access control yet',
+  MILLRACE_CORS_ORIGINS: 'there is no access from other origins yet',
+  MILLRACE_RATE_LIMIT: 'there is no rate limit yet',
   MILLRACE_REDIS_MODE: 'only a standalone Redis can be used yet',
+  MILLRACE_WEBHOOK_SECRET: 'there are no callbacks yet',
 } as const
+
+/** What says of these no more than what is so. */
+const HARMLESS: Readonly<Record<string, string>> = {
+  MILLRACE_REDIS_MODE: 'standalone',
+  MILLRACE_RATE_LIMIT: '0',
+}
 
 /** Reads a gateway's configuration; throws StartupError with a line that names the variable. */
 export function gatewayConfig(env: NodeJS.ProcessEnv = process.env): GatewayConfig {
@@ -126,8 +135,7 @@ function parse<T extends z.ZodObject>(schema: T, env: NodeJS.ProcessEnv): z.infe
   // An empty variable counts as unset: that is how Compose files pass on what isn't there.
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''))
   for (const [name, why] of Object.entries(NOT_BUILT)) {
-    const harmless = name === 'MILLRACE_REDIS_MODE' && given[name] === 'standalone'
-    if (given[name] !== undefined && !harmless) throw new StartupError(`${name}: ${why}`)
+    if (given[name] !== undefined && given[name] !== HARMLESS[name]) throw new StartupError(`${name}: ${why}`)
   }
   const result = schema.safeParse(given)
   if (result.success) return result.data

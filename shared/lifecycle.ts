@@ -33,10 +33,11 @@ export class Lifecycle {
     this.#stops.push({ name, stop })
   }
 
-  /** Says on the log, and to the parent of a forked process, that this process does its work. */
+  /** Says on the log, or to the parent of a forked process, that this process does its work. */
   ready(message: string, details: Record<string, unknown>): void {
-    this.#log.info(details, message)
-    process.send?.({ ready: true, ...details })
+    // A parent says it in its own way.
+    if (process.send) process.send({ ready: true, ...details })
+    else this.#log.info(details, message)
   }
 
   #exit(reason: string): void {

@@ -42,6 +42,9 @@ runProcess(async () => {
   })
   const lifecycle = new Lifecycle(log, config.MILLRACE_DRAIN_MS)
   surviveRejections(log)
+  for (const { type, thread } of loaded) {
+    if (thread) log.warn({ type }, 'thread: true has no effect yet: the handler shares the event loop')
+  }
   await startWorker(config, loaded, lifecycle, log)
 })
 

@@ -68,7 +68,7 @@ async function answer(
 ): Promise<void> {
   const wanted = checkQuery(query, ctx)
   const types = wanted.types ? new Set(wanted.types) : null
-  const cursorText = wanted.after ?? wanted.lastEventId ?? null
+  const cursorText = wanted.after || wanted.lastEventId || null
   switch (ctx.accepts('text/event-stream', 'application/json')) {
     case 'text/event-stream': {
       const viewer = { cursor: codec, envelope, named: wanted.named !== 'false', types }

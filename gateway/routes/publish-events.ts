@@ -21,9 +21,7 @@ import type { RedisGate } from '../redis-gate.ts'
 const MAX_EVENTS = 1_000
 
 const eventType = z.string().regex(EVENT_TYPE, 'must be 1 to 64 of A-Z a-z 0-9 _ . -').default('message')
-const eventSchema = z
-  .strictObject({ type: eventType, data: z.unknown() })
-  .refine(event => event.data !== undefined, { path: ['data'], message: 'is required' })
+const eventSchema = z.strictObject({ type: eventType, data: z.nonoptional(z.unknown(), 'is required') })
 const batchSchema = z.array(eventSchema).min(1).max(MAX_EVENTS)
 const querySchema = z.object({ type: eventType })
 

@@ -12,7 +12,7 @@ import { comparePositions, type Position, parsePosition } from '../../shared/eve
 import type { EventLog } from '../../shared/event-log.ts'
 import type { Logger } from '../../shared/log.ts'
 import type { TaskStore } from '../../shared/redis-tasks.ts'
-import { isTerminal, viewTask } from '../../shared/task.ts'
+import { isTerminal, type TaskState, viewTask } from '../../shared/task.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import type { CloseReason } from './close-reason.ts'
 import { Connection, type ConnectionLimits, type ViewerOptions } from './connection.ts'
@@ -83,6 +83,7 @@ export class EventStreams {
     }
     this.#context = {
       snapshot: channel => this.#snapshot(channel),
+      endOf: channel => this.#endOf(channel),
       onCatchUp: reason => metrics.catchups.inc({ reason }),
       onSent: (count, path) => metrics.eventsSent.inc({ path }, count),
       onGap: ({ reason }) => metrics.gaps.inc({ reason }),
@@ -126,10 +127,7 @@ export class EventStreams {
    * `gateway-full` or `shutting-down`.
    */
   async open(request: StreamRequest, response: ServerResponse): Promise<'open' | 'ended'> {
-    if (this.#draining) throw new MillraceError('shutting-down', 'the gateway is shutting down')
-    if (this.#connections.size >= this.#config.MILLRACE_MAX_CONNECTIONS) {
-      throw new MillraceError('gateway-full', 'the gateway has no room for another stream')
-    }
+    this.#admit()
     const ends = await this.#ends(request).catch(error => {
       if (error instanceof MillraceError) throw error
       // Redis is away: an EventSource would give up for good on an error, so the stream waits instead.
@@ -139,6 +137,8 @@ export class EventStreams {
     // A pipelined request has the socket once those before it are answered.
     const socket = response.socket ?? ((await once(response, 'socket')) as [Socket])[0]
     if (socket.destroyed) return 'open'
+    // Others may have come meanwhile, or the end of this gateway.
+    this.#admit()
     response.writeHead(200, HEADERS).flushHeaders()
     if (response.req.method === 'HEAD') {
       response.end()
@@ -155,6 +155,13 @@ export class EventStreams {
       connection.destroy('fault')
     })
     return 'open'
+  }
+
+  #admit(): void {
+    if (this.#draining) throw new MillraceError('shutting-down', 'the gateway is shutting down')
+    if (this.#connections.size >= this.#config.MILLRACE_MAX_CONNECTIONS) {
+      throw new MillraceError('gateway-full', 'the gateway has no room for another stream')
+    }
   }
 
   async #run(connection: Connection, request: StreamRequest, knownEnds: Ends | null): Promise<void> {
@@ -216,7 +223,7 @@ export class EventStreams {
         if (taskId === null) return
         const task = await this.#tasks.loadState(taskId)
         if (!task && !viewer.envelope) throw new MillraceError('task-not-found', `there is no task ${taskId}`)
-        const end = task && isTerminal(task.state) ? parsePosition(task.lastEventId) : null
+        const end = task && endOf(task)
         if (end) ends.set(channel, end)
       }),
     )
@@ -236,6 +243,12 @@ export class EventStreams {
       }
     }
     return null
+  }
+
+  async #endOf(channel: string): Promise<Position | null> {
+    const taskId = taskOfChannel(channel)
+    const task = taskId === null ? null : await this.#tasks.loadState(taskId)
+    return task && endOf(task)
   }
 
   async #snapshot(channel: string): Promise<object | null> {
@@ -259,6 +272,11 @@ export class EventStreams {
       else if (now - connection.lastWriteAt >= heartbeatMs) connection.heartbeat()
     }
   }
+}
+
+/** The terminal event of a task that has ended. */
+function endOf({ state, lastEventId }: { state: TaskState; lastEventId: string }): Position | null {
+  return isTerminal(state) ? parsePosition(lastEventId) : null
 }
 
 function originOf(channel: string, { origin }: StreamRequest): Origin {

@@ -22,6 +22,8 @@ export type CatchUpReason = 'connect' | 'gap' | 'slow' | 'resubscribe'
 export interface SubscriptionContext {
   /** The task of a channel as callers see it, or null: for the snapshot after a gap. */
   snapshot(channel: string): Promise<object | null>
+  /** The terminal event of a channel's task, if that has ended. */
+  endOf(channel: string): Promise<Position | null>
   onCatchUp(reason: CatchUpReason): void
   onSent(count: number, path: 'live' | 'catchup'): void
   onGap(gap: Gap): void
@@ -40,7 +42,7 @@ export class Subscription {
   ended = false
   readonly #context: SubscriptionContext
   /** The terminal event, where the task had ended before this viewer came. */
-  readonly #end: Position | null
+  #end: Position | null
 
   constructor(feed: Feed, connection: Connection, end: Position | null, context: SubscriptionContext) {
     this.feed = feed
@@ -108,13 +110,18 @@ export class Subscription {
   }
 
   async #latest(): Promise<Position> {
-    return this.feed.head ?? (await this.feed.readHead()) ?? ORIGIN
+    const position = this.feed.head ?? (await this.feed.readHead()) ?? ORIGIN
+    // A task that has ended since it was looked at has its end here, and nothing will come after it.
+    if (this.feed.isTask) this.#end ??= await this.#context.endOf(this.feed.channel)
+    return position
   }
 
   #goLive(): boolean {
     if (!this.feed.isHead(this.position)) return false
+    // This gateway has not heard of the end yet.
+    if (this.#end && comparePositions(this.position, this.#end) < 0) return false
     this.live = true
-    if (this.#end && comparePositions(this.position, this.#end) >= 0) this.#markEnded()
+    if (this.#end) this.#markEnded()
     return true
   }
 
@@ -152,6 +159,8 @@ export class Subscription {
       const gap = gapAtHead(this.position, page.head)
       if (gap) await this.#tell(await this.#widen(gap))
       else this.position = page.head ?? ORIGIN
+      // Also where the log has expired before its end was seen.
+      if (this.#end) this.#markEnded()
     }
     for (let i = 0; i < page.events.length; ) {
       const gap = gapBefore(this.position, page.events[i]!)
@@ -192,6 +201,8 @@ export class Subscription {
     this.#context.onGap(gap)
     this.connection.writeControl('gap', this, { channel, reason: gap.reason, missed: gap.missed, resumedAt })
     if (task) this.connection.writeControl('snapshot', this, task)
+    // With its log the task itself was lost, as a reconnect will be told.
+    else if (this.feed.isTask && !this.connection.options.envelope) this.connection.end('gone')
   }
 
   #markEnded(): void {

@@ -30,6 +30,8 @@ describe('configuration', () => {
     ['MILLRACE_AUTH', 'on'],
     ['MILLRACE_API_KEYS', 'me:0123456789abcdef'],
     ['MILLRACE_REDIS_MODE', 'cluster'],
+    ['MILLRACE_RATE_LIMIT', '5'],
+    ['MILLRACE_WEBHOOK_SECRET', 'whsec_x'],
   ])('refuses %s=%s with one line that names it', (name, value) => {
     expect(() => gatewayConfig({ [name]: value })).toThrow(new RegExp(`^${name}: [^\\n]+$`))
   })

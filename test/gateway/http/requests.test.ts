@@ -34,6 +34,22 @@ describe('the request id', () => {
   })
 })
 
+describe('a page of another site', () => {
+  const from = (site: string) => ({ headers: { 'Sec-Fetch-Site': site } })
+
+  test('can not write, whatever it sends', async () => {
+    for (const path of ['/v1/tasks', '/v1/tasks/a/cancel', '/v1/channels/a/events']) {
+      const answer = await call(at(path), { ...from('cross-site'), method: 'POST', body: { data: 1 } })
+      expectProblem(answer, 403, 'cross-site-request')
+    }
+  })
+
+  test.each(['same-origin', 'same-site', 'none'])('is told from %s', async site => {
+    const answer = await call(at('/v1/channels/a/events'), { ...from(site), body: { data: 1 } })
+    expect(answer.status).toBe(201)
+  })
+})
+
 describe('a path or method that is not served', () => {
   test.each(['/nowhere', '/v1', '/v1/nothing', '/V1/tasks', '/v1/tasks/a/b/c', '/%', '/v1//tasks'])(
     '%s is a problem',

@@ -56,6 +56,12 @@ test.each([[null], [false], [0], [''], [[]], [{}], ['text\nwith lines']])('data 
   expect(await historyOf(channel)).toMatchObject([{ type: 'message', data }])
 })
 
+test('an event without data is refused, and says so', async () => {
+  const answer = await publish(newChannel(), { type: 'a' })
+  expectProblem(answer, 422, 'invalid-body', ['data'])
+  expect(answer.body.errors[0].message).toBe('is required')
+})
+
 test('text is kept as it is, named by the query', async () => {
   const channel = newChannel()
   const headers = { 'Content-Type': 'text/plain; charset=utf-8' }

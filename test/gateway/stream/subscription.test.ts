@@ -1,7 +1,9 @@
-import { expect, test } from '@jest/globals'
+import { randomUUID } from 'node:crypto'
+import { describe, expect, test } from '@jest/globals'
 import { singleCursor, vectorCursor } from '../../../gateway/stream/cursor.ts'
 import type { StreamRequest } from '../../../gateway/stream/event-streams.ts'
 import type { NewEvent } from '../../../shared/event.ts'
+import { formatPosition } from '../../../shared/event-id.ts'
 import { MemoryEventLog } from '../../support/memory-event-log.ts'
 import { MemoryGateway, MemorySocket } from '../../support/memory-gateway.ts'
 import { until } from '../../support/until.ts'
@@ -91,6 +93,62 @@ test('a viewer that begins with the earliest gets what stands before a new epoch
     '"reason":"reset"',
     'four',
   ])
+})
+
+describe('a stream of a task', () => {
+  const taskEvent = (type: string): NewEvent => ({ type, time: 1, format: 'json', data: '{}' })
+
+  async function runningTask(): Promise<{ id: string; asked: StreamRequest }> {
+    const id = randomUUID()
+    const write = { from: [], set: { id, state: 'running', createdAt: 1 } }
+    await log.appendToTask(id, [taskEvent('started')], write)
+    return { id, asked: request([`task:${id}`]) }
+  }
+  const complete = (id: string) =>
+    log.appendToTask(id, [taskEvent('completed')], { from: ['running'], set: { state: 'completed' } })
+
+  test('that begins at its end does not wait for more when the task ends in that moment', async () => {
+    const { id, asked } = await runningTask()
+    const { socket } = await openReading({ ...asked, origin: 'latest' })
+    await complete(id)
+    await gateway.settle()
+    await until('the stream has ended', () => socket.destroyed)
+  })
+
+  test('ends although the log expires before the end was read from it', async () => {
+    const { id, asked } = await runningTask()
+    await complete(id)
+    const { socket } = await openReading(asked)
+    log.logs.delete(`task:${id}`)
+    await gateway.settle()
+    await until('the stream has ended', () => socket.destroyed)
+  })
+
+  test('has its end although pub/sub lost it', async () => {
+    const { id, asked } = await runningTask()
+    await openReading(asked)
+    await gateway.settle()
+    await complete(id)
+    gateway.subscriber.inbound.length = 0
+    const cursor = formatPosition(log.logs.get(`task:${id}`)!.events[0]!)
+    const { socket, text } = await openReading({ ...asked, cursor })
+    await until('the stream has ended', () => socket.destroyed)
+    expect(text()).toMatch(/event: completed/)
+  })
+
+  test('ends when the task itself was lost', async () => {
+    const { id, asked } = await runningTask()
+    const { socket, text } = await openReading(asked)
+    await gateway.settle()
+    log.logs.delete(`task:${id}`)
+    log.tasks.delete(id)
+    gateway.subscriber.reconnect()
+    gateway.subscriber.drop()
+    gateway.subscriber.reconnect()
+    await gateway.settle()
+    await until('the stream has ended', () => socket.destroyed)
+    expect(text()).toMatch(/event: gap\ndata: \{.*"reason":"reset"/)
+  })
 })
 
 const CONTROLS = '\u0001'.repeat(60_000)

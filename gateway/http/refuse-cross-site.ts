@@ -1,0 +1,18 @@
+// Keeps pages of other sites from writing: a browser sends a simple POST anywhere without asking first, also to
+// a broker on the user's own machine.
+
+import type { Middleware } from 'koa'
+import { MillraceError } from '../../shared/errors.ts'
+
+const READING: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+/**
+ * Refuses what a browser says comes from another site (Fetch Metadata, which a page can't forge). Callers that
+ * are no browsers don't send the header.
+ */
+export const refuseCrossSite: Middleware = async (ctx, next) => {
+  if (!READING.has(ctx.method) && ctx.get('Sec-Fetch-Site') === 'cross-site') {
+    throw new MillraceError('cross-site-request', 'pages of another site may not write here')
+  }
+  await next()
+}
