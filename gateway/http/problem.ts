@@ -22,7 +22,6 @@ export const PROBLEMS: Readonly<Record<ErrorCode, Problem>> = {
   'not-acceptable': { status: 406, title: 'There is no such representation' },
   'request-timeout': { status: 408, title: 'The request took too long' },
   'task-exists': { status: 409, title: 'The task exists already' },
-  status: 409,
   'body-too-large': { status: 413, title: 'The body is too large' },
   'event-too-large': { status: 413, title: 'An event is too large' },
   'invalid-body': { status: 422, title: 'The body is not valid' },
