@@ -1,8 +1,8 @@
 // Answers what the HTTP parser refuses, and what does not come to an end, before Koa ever sees it.
 
+import { randomUUID } from 'node:crypto'
 import { type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import { v4 } from 'uuid'
 import { type ErrorCode, MillraceError } from '../../shared/errors.ts'
 import { PROBLEM_TYPE, PROBLEMS, problemBody } from './problem.ts'
 
@@ -20,7 +20,7 @@ export function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): 
 function refusal(parserCode: string | undefined): string {
   const problem = new MillraceError(...describe(parserCode))
   const { status } = PROBLEMS[problem.code]
-  const requestId = v4()
+  const requestId = randomUUID()
   const body = problemBody(problem, requestId)
   return [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,

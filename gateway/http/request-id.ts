@@ -1,14 +1,14 @@
 // The id that a request is known by in answers and in the log.
 
+import { randomUUID } from 'node:crypto'
 import type { Context, Middleware } from 'koa'
-import { v4 } from 'uuid'
 
 const WELL_FORMED = /^[A-Za-z0-9._-]{1,128}$/
 
 /** Takes over the caller's `X-Request-Id`, if well-formed, else makes one; every answer carries it. */
 export const assignRequestId: Middleware = async (ctx, next) => {
   const given = ctx.get('X-Request-Id')
-  ctx.state.requestId = WELL_FORMED.test(given) ? given : v4()
+  ctx.state.requestId = WELL_FORMED.test(given) ? given : randomUUID()
   ctx.set('X-Request-Id', requestIdOf(ctx))
   await next()
 }

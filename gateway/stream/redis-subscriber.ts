@@ -4,12 +4,17 @@
 import type { Redis } from 'ioredis'
 import type { Logger } from '../../shared/log.ts'
 
-/** Names that one SUBSCRIBE carries at most. */
+/** Names that one SUBSCRIBE or UNSUBSCRIBE carries at most. */
 const BATCH = 1_000
 
 interface Wanted {
   readonly acknowledged: Promise<void>
   readonly acknowledge: () => void
+}
+
+interface Batch {
+  readonly add: Set<string>
+  readonly remove: Map<string, Wanted>
 }
 
 export interface SubscriberEvents {
@@ -23,7 +28,7 @@ export class RedisSubscriber {
   readonly #log: Logger
   readonly #wanted = new Map<string, Wanted>()
   /** Names to subscribe and unsubscribe with the next batch; null while none is planned. */
-  #batch: { add: Set<string>; remove: Set<string> } | null = null
+  #batch: Batch | null = null
   #connections = 0
   #listening: number | null = null
 
@@ -39,6 +44,8 @@ export class RedisSubscriber {
     })
     redis.on('ready', () => {
       const connection = ++this.#connections
+      // A new connection holds none of them.
+      this.#batch?.remove.clear()
       this.#subscribeAll()
         .then(() => {
           this.#listening = connection
@@ -58,27 +65,27 @@ export class RedisSubscriber {
   subscribe(topic: string): Promise<void> {
     const known = this.#wanted.get(topic)
     if (known) return known.acknowledged
-    let acknowledge = (): void => undefined
-    const acknowledged = new Promise<void>(resolve => {
-      acknowledge = resolve
-    })
-    this.#wanted.set(topic, { acknowledged, acknowledge })
     const batch = this.#plan()
-    // Redis still has it: unsubscribed and wanted again before the batch went out.
-    if (batch.remove.delete(topic)) acknowledge()
+    // Wanted again before the batch went out: what was asked of Redis for it, answered or not, still stands.
+    const kept = batch.remove.get(topic)
+    const wanted = kept ?? newlyWanted()
+    if (kept) batch.remove.delete(topic)
     else batch.add.add(topic)
-    return acknowledged
+    this.#wanted.set(topic, wanted)
+    return wanted.acknowledged
   }
 
   unsubscribe(topic: string): void {
-    if (!this.#wanted.delete(topic)) return
+    const wanted = this.#wanted.get(topic)
+    if (!wanted) return
+    this.#wanted.delete(topic)
     const batch = this.#plan()
-    if (!batch.add.delete(topic)) batch.remove.add(topic)
+    if (!batch.add.delete(topic)) batch.remove.set(topic, wanted)
   }
 
-  #plan(): { add: Set<string>; remove: Set<string> } {
+  #plan(): Batch {
     if (!this.#batch) {
-      this.#batch = { add: new Set(), remove: new Set() }
+      this.#batch = { add: new Set(), remove: new Map() }
       setImmediate(() => this.#send())
     }
     return this.#batch
@@ -89,8 +96,12 @@ export class RedisSubscriber {
     this.#batch = null
     // While the connection is away nothing is sent: `ready` subscribes to all that is wanted then.
     if (!batch || this.#redis.status !== 'ready') return
-    const failed = (error: unknown): void => this.#log.debug({ err: error }, 'subscriber connection broke')
-    if (batch.remove.size > 0) this.#redis.unsubscribe(...batch.remove).catch(failed)
+    const failed = (error: unknown): void => {
+      this.#log.debug({ err: error }, 'subscriber connection broke')
+      // Refused on a connection that goes on (a busy Redis does): nothing else would ask again.
+      if (this.#redis.status === 'ready') this.#redis.disconnect(true)
+    }
+    for (const topics of inBatches([...batch.remove.keys()])) this.#redis.unsubscribe(...topics).catch(failed)
     this.#subscribeTo([...batch.add]).catch(failed)
   }
 
@@ -99,13 +110,27 @@ export class RedisSubscriber {
   }
 
   async #subscribeTo(topics: string[]): Promise<void> {
-    const batches = []
-    for (let i = 0; i < topics.length; i += BATCH) batches.push(topics.slice(i, i + BATCH))
     await Promise.all(
-      batches.map(async batch => {
+      inBatches(topics).map(async batch => {
+        // Those of now: a name may be given up and wanted again before this is answered.
+        const asked = batch.map(topic => this.#wanted.get(topic))
         await this.#redis.subscribe(...batch)
-        for (const topic of batch) this.#wanted.get(topic)?.acknowledge()
+        for (const wanted of asked) wanted?.acknowledge()
       }),
     )
   }
+}
+
+function newlyWanted(): Wanted {
+  let acknowledge = (): void => undefined
+  const acknowledged = new Promise<void>(resolve => {
+    acknowledge = resolve
+  })
+  return { acknowledged, acknowledge }
+}
+
+function inBatches(topics: string[]): string[][] {
+  const batches = []
+  for (let i = 0; i < topics.length; i += BATCH) batches.push(topics.slice(i, i + BATCH))
+  return batches
 }

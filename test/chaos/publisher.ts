@@ -48,7 +48,7 @@ export interface PublisherOptions {
 
 export const EVENT_TYPES = ['tick', 'trade', 'note'] as const
 
-const PAUSE_MS = [20, 150] as const
+const PAUSE_MS = [0, 80] as const
 const MAX_BATCH = 8
 const MAX_PADDING_CHARS = 400
 

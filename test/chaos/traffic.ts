@@ -65,7 +65,7 @@ export class Traffic {
       ...kinds.flatMap((kind, i) => {
         if (kind === 'tasks') return []
         const wanted = wantedBy(kind, ordinary, options.random)
-        return [this.#client(`client ${i + 1} of ${wanted.path}`, wanted)]
+        return [this.#client(`client ${i + 1} of ${decodeURIComponent(wanted.path)}`, wanted)]
       }),
     ]
     this.followers = kinds.flatMap((kind, i) => {

@@ -46,8 +46,14 @@ export class MemorySubscriber extends EventEmitter {
   /** The connection breaks: what was under way is lost. */
   drop(): void {
     this.status = 'reconnecting'
+    this.emit('close')
     this.topics.clear()
     for (const { lost } of this.inbound.splice(0)) lost?.()
+  }
+
+  /** What the gateway calls to give a connection up. */
+  disconnect(): void {
+    this.drop()
   }
 
   reconnect(): void {

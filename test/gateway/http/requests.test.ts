@@ -34,6 +34,11 @@ describe('the request id', () => {
   })
 })
 
+test('a JSON body may begin with a byte order mark', async () => {
+  const body = Buffer.from('\uFEFF{"data":1}')
+  expect((await call(at('/v1/channels/a/events'), { body })).status).toBe(201)
+})
+
 describe('a page of another site', () => {
   const from = (site: string) => ({ headers: { 'Sec-Fetch-Site': site } })
 
