@@ -7,7 +7,10 @@ import type { Position } from './event-id.ts'
 export interface LogPage {
   /** In order, oldest first; empty when nothing stands after the position asked for. */
   readonly events: ChannelEvent[]
-  /** The last id of the log; null when the channel has no log (never written to, or expired). */
+  /**
+   * The last id of the log; null when the channel has no log (never written to, or expired). Of a new epoch
+   * without events it has the number 0.
+   */
   readonly head: Position | null
 }
 
@@ -73,6 +76,6 @@ export interface EventLog {
    * on in a new epoch. Only for ids of own appends and received events: a client could forge one.
    */
   assertReached(channel: string, known: Position): Promise<void>
-  /** The last event of each channel, null where there is no log. In the order asked. */
+  /** The heads of the channels' logs, as a page has them, in the order asked. */
   heads(channels: readonly string[]): Promise<(Position | null)[]>
 }

@@ -24,9 +24,8 @@ while #entries < maxEvents and bytes < maxBytes do
   from = '(' .. entries[#entries][1]
 end
 
-if #entries > 0 then return { redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1][1], entries } end
+-- The last id may be past the last entry, where new-epoch.lua has moved it.
 if redis.call('EXISTS', log) == 0 then return { '', entries } end
--- The last id, which may be past the last entry.
 local info = redis.call('XINFO', 'STREAM', log)
 for i = 1, #info, 2 do
   if info[i] == 'last-generated-id' then return { info[i + 1], entries } end

@@ -1,7 +1,7 @@
 // The event log on Redis streams: the one caller of append-event.lua, read-page.lua and new-epoch.lua.
 
 import { readFileSync } from 'node:fs'
-import type { Redis } from 'ioredis'
+import type { ChainableCommander, Redis } from 'ioredis'
 import type { ChannelEvent, DataFormat, NewEvent } from './event.ts'
 import { taskChannel } from './event.ts'
 import { type Position, parsePosition } from './event-id.ts'
@@ -21,6 +21,7 @@ const lua = (name: string): string => readFileSync(new URL(name, import.meta.url
 interface ScriptCommands {
   millraceAppend(numberOfKeys: number, ...args: (string | number)[]): Promise<string[]>
   millraceNewEpoch(key: string, epoch: number, seq: number): Promise<null>
+  millraceReadPage(key: string, after: string, maxEvents: number, maxBytes: number): unknown
   millraceReadPageBuffer(
     key: string,
     after: string,
@@ -110,13 +111,12 @@ export class RedisEventLog implements EventLog {
   }
 
   async heads(channels: readonly string[]): Promise<(Position | null)[]> {
-    const pipeline = this.#redis.pipeline()
-    for (const channel of channels) pipeline.xrevrange(logKey(channel), '+', '-', 'COUNT', 1)
+    const pipeline = this.#redis.pipeline() as ChainableCommander & Pick<ScriptCommands, 'millraceReadPage'>
+    for (const channel of channels) pipeline.millraceReadPage(logKey(channel), '-', 0, 0)
     const replies = (await pipeline.exec()) ?? []
-    return replies.map(([error, entries]) => {
+    return replies.map(([error, page]) => {
       if (error) throw error
-      const [last] = entries as [string, string[]][]
-      return last ? requirePosition(last[0]) : null
+      return parsePosition((page as [head: string])[0])
     })
   }
 }
