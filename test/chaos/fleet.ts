@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { type EmbeddedRedis, startEmbeddedRedis } from '../../dev/embedded-redis.ts'
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts'
+import { freezeProcess } from './freeze.ts'
 import { FAULTS, type Fault, type FaultKind } from './plan.ts'
 import { Service } from './service.ts'
 
@@ -120,11 +121,7 @@ export class Fleet {
     'blackhole gateway from Redis': ({ index, durationMs }) => blackhole(this.#routes[index]!, durationMs),
     'cut pub/sub connections': () => this.cutPubSub(),
     'cut command connections': () => this.#cut('normal'),
-    'freeze Redis': async ({ durationMs }) => {
-      process.kill(this.redis.pid, 'SIGSTOP')
-      await delay(durationMs)
-      process.kill(this.redis.pid, 'SIGCONT')
-    },
+    'freeze Redis': ({ durationMs }) => freezeProcess(this.redis.pid, durationMs),
     'kill Redis': async ({ durationMs }) => {
       await this.redis.kill()
       await delay(durationMs)

@@ -22,7 +22,9 @@ const clients = Math.round(positive('clients', values.clients))
 const seed = values.seed === undefined ? randomInt(0x7fffffff) : wholeNumber('seed', values.seed)
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`)
-const { stop } = stopSignals()
+const { stop, kill } = stopSignals()
+// All processes of the run notice that this one is gone, and end.
+kill.addEventListener('abort', () => process.exit(1))
 
 print(`seed ${seed}`)
 const lengthMs = minutes * 60_000

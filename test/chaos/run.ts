@@ -50,7 +50,9 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const folder = await mkdtemp(join(tmpdir(), 'millrace-chaos-'))
   const journal = createWriteStream(join(folder, 'run.log'))
   const run = new ChaosRun(options, folder, journal)
-  const report = await run.report().catch(error => brokenOff(error))
+  const report = await run
+    .report()
+    .catch(error => brokenOff(options.stop?.aborted ? 'it was told to stop' : error))
   journal.end()
   if (report.differences.length === 0) {
     await rm(folder, { recursive: true, force: true })

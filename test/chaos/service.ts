@@ -5,8 +5,8 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { projectRoot } from '../../dev/project-root.ts'
+import { freezeProcess } from './freeze.ts'
 
 const START_TIMEOUT_MS = 30_000
 
@@ -81,10 +81,8 @@ export class Service {
 
   /** It does not run for this long, and nobody is told. */
   async freeze(durationMs: number): Promise<void> {
-    const child = this.#child
-    child?.kill('SIGSTOP')
-    await delay(durationMs)
-    child?.kill('SIGCONT')
+    const pid = this.#child?.pid
+    if (pid !== undefined) await freezeProcess(pid, durationMs)
   }
 
   #fork(): ChildProcess {
