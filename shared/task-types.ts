@@ -22,7 +22,7 @@ interface Announcement extends TaskType {
 }
 
 /** A type stays known for this long after the last worker that announced it. */
-export const TYPE_TTL_MS = 24 * 60 * 60 * 1000
+const TYPE_TTL_MS = 24 * 60 * 60 * 1000
 
 /** Workers repeat their announcement this often. */
 export const ANNOUNCE_INTERVAL_MS = 60_000
