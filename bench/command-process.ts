@@ -1,7 +1,6 @@
 // Child processes of the benchmark that do what they are told over IPC. Both ends: who tells, and who does.
 
 import { type ChildProcess, fork } from 'node:child_process'
-import { once } from 'node:events'
 
 /** What a process can be told to do, by name; one argument and an answer, both as JSON. */
 // biome-ignore lint/suspicious/noExplicitAny: each process has commands of its own
@@ -69,16 +68,13 @@ export class CommandProcess<C extends Commands> {
     }
   }
 
-  /** Tells without waiting for an answer. */
+  /** Tells without waiting for an answer; a process that is just ending needs to know nothing. */
   tell(value: number): void {
-    if (this.#child.connected) this.#child.send({ notice: value } satisfies Notice)
+    if (this.#child.connected) this.#child.send({ notice: value } satisfies Notice, () => undefined)
   }
 
-  async stop(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
-    const gone = once(this.#child, 'exit')
-    this.#child.kill('SIGKILL')
-    await gone
+  stop(): Promise<void> {
+    return endChild(this.#child)
   }
 
   #receive(message: Answer | Notice): void {
@@ -94,6 +90,15 @@ export class CommandProcess<C extends Commands> {
   #failAll(error: Error): void {
     for (const { reject } of this.#waiting.values()) reject(error)
   }
+}
+
+/** Kills a process at once; resolves when it is gone. */
+export async function endChild(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  // Not `once` of node:events, which rejects when a last message to the process can't be written.
+  const gone = new Promise<void>(resolve => child.once('exit', () => resolve()))
+  child.kill('SIGKILL')
+  await gone
 }
 
 /** Serves commands of the parent until that one goes. `onNotice` hears what it tells. */

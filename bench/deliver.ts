@@ -46,7 +46,11 @@ export async function openAll({ server, viewers, publisher }: Stage, load: Load)
   })
 }
 
-async function warmUp({ viewers, publisher }: Stage, load: Load, { scale }: RunContext): Promise<void> {
+export async function warmUp(
+  { viewers, publisher }: Stage,
+  load: Load,
+  { scale }: RunContext,
+): Promise<void> {
   const { last } = await publisher.call('publish', { ...load.publish, durationMs: scale.warmUpMs })
   await viewers.call('settle', { last })
 }

@@ -22,7 +22,7 @@ const USAGE = `npm run bench -- [--quick] [--only NAME]... [--rounds N] [--profi
 workloads: ${WORKLOADS.map(({ name }) => name).join(', ')}
 `
 
-const WHOLE: Scale = { warmUpMs: 1_000, measureMs: 4_000, share: 1 }
+const WHOLE: Scale = { warmUpMs: 1_500, measureMs: 3_000, share: 1 }
 const QUICK: Scale = { warmUpMs: 500, measureMs: 1_500, share: 0.25 }
 const ROUNDS = 3
 const MAX_ROUNDS = 20

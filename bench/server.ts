@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { projectRoot } from '../dev/project-root.ts'
+import { endChild } from './command-process.ts'
 import { cpuMs, residentBytes } from './process-usage.ts'
 import type { ControlRequest } from './server-control.ts'
 
@@ -84,11 +85,8 @@ export class BenchServer {
   }
 
   /** At once: draining thousands of viewers would take its time and shows nothing. */
-  async stop(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
-    const gone = once(this.#child, 'exit')
-    this.#child.kill('SIGKILL')
-    await gone
+  stop(): Promise<void> {
+    return endChild(this.#child)
   }
 
   /** Resolves when the server has done it; rejects when it ends before. */

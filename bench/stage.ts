@@ -25,7 +25,7 @@ export interface Stage {
 export async function onStage<T>(kind: ServerKind, use: (stage: Stage) => Promise<T>): Promise<T> {
   const parts: { stop(): Promise<void> }[] = []
   const started = <P extends { stop(): Promise<void> }>(part: P): P => {
-    parts.unshift(part)
+    parts.push(part)
     return part
   }
   try {
@@ -41,7 +41,7 @@ export async function onStage<T>(kind: ServerKind, use: (stage: Stage) => Promis
     })
     return await use({ server, redis, viewers, publisher, serverCpuMs })
   } finally {
-    for (const part of parts) await part.stop()
+    await Promise.all(parts.map(part => part.stop()))
   }
 }
 

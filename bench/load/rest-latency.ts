@@ -27,8 +27,8 @@ export interface RestLatency {
 /** The server comes to rest between two events. */
 const REST_MS = 4
 
-/** The first ones find cold code. */
-const WARM_UP_EVENTS = 100
+/** The first ones find connections that are new. */
+const WARM_UP_EVENTS = 20
 
 const EVENT_TIMEOUT_MS = 5_000
 

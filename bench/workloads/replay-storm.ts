@@ -8,6 +8,9 @@ import { type Run, type RunContext, type Scale, serverOf, type Workload } from '
 const VIEWERS = 1_000
 const EVENTS = 500
 
+/** They come back before the others and leave again. */
+const WARM_UP = 300
+
 async function storm(stage: Stage, { scale, profile }: RunContext): Promise<Run> {
   const { server, viewers, publisher } = stage
   const { port } = server
@@ -23,12 +26,18 @@ async function storm(stage: Stage, { scale, profile }: RunContext): Promise<Run>
   const cursor = JSON.parse(first.lastAnswer).ids[0] as string
   const { last } = await publisher.call('publish', { count: EVENTS })
 
+  const headers = { 'Last-Event-ID': cursor }
+  const comeBack = async (count: number) => {
+    await viewers.call('open', { port, path: PUBLISH_PATH, channels: 1, viewers: count, headers, first: 2 })
+    return viewers.call('settle', { last, first: 2 })
+  }
+  await comeBack(WARM_UP)
+  await viewers.call('closeAll')
+
   await viewers.call('mark')
   if (profile) await server.startProfile()
   const before = stage.serverCpuMs()
-  const headers = { 'Last-Event-ID': cursor }
-  await viewers.call('open', { port, path: PUBLISH_PATH, channels: 1, viewers: count, headers, first: 2 })
-  const seen = await viewers.call('settle', { last, first: 2 })
+  const seen = await comeBack(count)
   const after = stage.serverCpuMs()
   if (profile) await server.endProfile(profile)
   const cpuMs = after.server + after.redis - before.server - before.redis
