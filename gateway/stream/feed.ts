@@ -73,8 +73,6 @@ export class Feed {
     const news = events.filter(event => {
       if (this.head && relate(this.head, event) === 'duplicate') return false
       this.tail.push(frameEvent(event))
-      if (this.head && comparePositions(this.head, ORIGIN) === 0 && event.seq === 1)
-        this.tail.noteOldest(event)
       this.head = { epoch: event.epoch, seq: event.seq }
       return true
     })
@@ -121,8 +119,14 @@ export class Feed {
       return true
     }
     if (comparePositions(head, this.head) <= 0) return false
-    this.head = head
+    this.#raiseHead(head)
     return true
+  }
+
+  /** Gives up what memory holds of the log; it is read anew. */
+  forget(): void {
+    this.tail.clear()
+    this.#gathered.clear()
   }
 
   /** Whether an event is retained at a position. */
@@ -152,22 +156,29 @@ export class Feed {
       await this.#restart(known)
       return this.#readPage(after, limits)
     }
-    const events = page.events.map(frameEvent)
-    this.#remember(events)
-    if (after === 'earliest' && events[0]) this.tail.noteOldest(events[0])
     if (!this.head || comparePositions(this.head, head) < 0) {
-      this.head = head
+      this.#raiseHead(head)
       // What pub/sub still brings of it is no news any more.
       this.#onBehind(this)
     }
+    const events = page.events.map(frameEvent)
+    // A page from before a reset that pub/sub has told of meanwhile is no memory of this log.
+    if (this.head?.epoch === head.epoch) this.#remember(events)
+    if (after === 'earliest' && events[0]) this.tail.noteOldest(events[0])
     return { ...page, events }
+  }
+
+  /** Of an older epoch, memory may hold what is not in the log any more. */
+  #raiseHead(head: Position): void {
+    if (this.head && this.head.epoch !== head.epoch) this.tail.clear()
+    this.head = head
   }
 
   /** The log went back behind a position: it goes on in a new epoch, and whoever follows it is told. */
   async #restart(known: Position): Promise<void> {
     await this.#log.assertReached(this.channel, known)
     this.head = null
-    this.tail.clear()
+    this.forget()
   }
 
   /** Keeps a page in the tail where it goes on from it, so that the next viewer needs no read. */

@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals'
 import { singleCursor, vectorCursor } from '../../../gateway/stream/cursor.ts'
 import type { StreamRequest } from '../../../gateway/stream/event-streams.ts'
 import type { NewEvent } from '../../../shared/event.ts'
-import { formatPosition } from '../../../shared/event-id.ts'
+import { formatPosition, type Position } from '../../../shared/event-id.ts'
 import { MemoryEventLog } from '../../support/memory-event-log.ts'
 import { MemoryGateway, MemorySocket } from '../../support/memory-gateway.ts'
 import { until } from '../../support/until.ts'
@@ -93,6 +93,60 @@ test('a viewer that begins with the earliest gets what stands before a new epoch
     '"reason":"reset"',
     'four',
   ])
+})
+
+test('a viewer is told once of a log that went back, although memory still holds what was lost', async () => {
+  const channel = 'forgetful'
+  const known = await log.append(channel, [event('one'), event('two')])
+  const viewer = await openReading(request([channel]))
+  await gateway.settle()
+  await log.append(channel, [event('three')])
+  await gateway.settle()
+  await until('the viewer is live', () => viewer.text().includes('data: three'))
+  log.goBack(channel, 1)
+  // Another gateway was the first to know.
+  await log.assertReached(channel, { ...known, seq: 3 })
+  gateway.subscriber.reconnect()
+  gateway.subscriber.drop()
+  gateway.subscriber.reconnect()
+  await gateway.settle()
+  await log.append(channel, [event('four')])
+  await gateway.settle()
+  await until('it has what came after', () => viewer.text().includes('data: four'))
+  expect(viewer.text().match(/(?<=^data: )\w+|"reason":"\w+"/gm)).toEqual([
+    'one',
+    'two',
+    'three',
+    '"reason":"reset"',
+    'one',
+    '"reason":"reset"',
+    'four',
+  ])
+})
+
+test('a cursor of several channels stays before a hole until it is told', async () => {
+  const channels = ['told', 'untold']
+  const asked = request(channels)
+  const positions: Position[] = []
+  for (const channel of channels) positions.push(await log.append(channel, [event('one'), event('two')]))
+  const cursor = asked.viewer.cursor.format(positions)
+  log.goBack('untold', 1)
+  await log.assertReached('untold', { ...positions[1]!, seq: 2 })
+  await log.append('untold', [event('other')])
+  const { text } = await openReading({ ...asked, cursor })
+  await gateway.settle()
+  await until('both have come', () => text().includes('"other"') && text().includes('"two"'))
+  const cursors = text()
+    .split('\n\n')
+    .map(frame => ({
+      id: /^id: (.*)$/m.exec(frame)?.[1],
+      isGap: frame.includes('event: gap'),
+    }))
+    .filter(frame => frame.id)
+  const gap = cursors.findIndex(({ isGap }) => isGap)
+  for (const { id } of cursors.slice(0, gap))
+    expect(asked.viewer.cursor.parse(id ?? '')?.[1]).toEqual(positions[1])
+  expect(gap).toBeGreaterThan(0)
 })
 
 describe('a stream of a task', () => {
