@@ -53,19 +53,20 @@ export class Subscription {
 
   /**
    * Finds where to begin. Resolves with the hole that the viewer has to be told of, if there is one, once
-   * Redis has said enough, or when the viewer has left.
+   * Redis has said enough, or when the viewer has left. Until it is told of the hole its cursor stays before
+   * it, since a connection that breaks first must not make it silent.
    */
   async begin({ after }: Start, origin: Origin): Promise<Gap | null> {
     let gap: Gap | null = null
     await this.#untilDone(async () => {
       await this.feed.attached
-      if (typeof after === 'object' && (await this.#isKnown(after))) {
+      if (typeof after === 'object') {
         this.position = after
-        return
+        if (await this.#isKnown(after)) return
       }
-      this.position = await (origin === 'earliest' ? this.#earliest() : this.#latest())
-      if (after === 'none') return
-      gap = { reason: after === 'unknown' ? 'unknown' : 'reset', missed: null, resumeAfter: this.position }
+      const start = await (origin === 'earliest' ? this.#earliest() : this.#latest())
+      if (after === 'none') this.position = start
+      else gap = { reason: after === 'unknown' ? 'unknown' : 'reset', missed: null, resumeAfter: start }
     })
     return gap
   }
@@ -186,6 +187,8 @@ export class Subscription {
   async #widen(gap: Gap): Promise<Gap> {
     if (gap.reason !== 'reset') return gap
     if (await this.feed.contains(this.position)) return gap
+    // Memory may hold what has gone from the log: read from there, it would lead here again, for ever.
+    this.feed.forget()
     const start = startOf(await this.feed.read('earliest'))
     return comparePositions(start, gap.resumeAfter) === 0 ? gap : { ...gap, resumeAfter: start }
   }
