@@ -20,10 +20,12 @@ interface StoredLog {
   expireMs: number
 }
 
+/** Carries an operation out, now or later, and answers what came of it. */
+export type CarryOut = <T>(operation: () => T) => Promise<T>
+
 export interface MemoryLogOptions {
   readonly retention: Retention
-  /** Carries an operation out, now or later, and answers what came of it. */
-  readonly carryOut?: <T>(operation: () => T) => Promise<T>
+  readonly carryOut?: CarryOut
   readonly onPublish?: (channel: string, message: Buffer) => void
   /** The epoch that a new log gets, in ms since 1970. */
   readonly now?: () => number
@@ -31,11 +33,14 @@ export interface MemoryLogOptions {
 
 export class MemoryEventLog implements EventLog {
   /** What is stored, for a test to look at and to damage. */
-  readonly logs = new Map<string, StoredLog>()
-  readonly tasks = new Map<string, Map<string, string>>()
+  readonly logs: Map<string, StoredLog>
+  readonly tasks: Map<string, Map<string, string>>
   readonly #options: Required<MemoryLogOptions>
 
-  constructor(options: MemoryLogOptions) {
+  /** `of`: another one whose data this one shares, as two connections do. */
+  constructor(options: MemoryLogOptions, of?: MemoryEventLog) {
+    this.logs = of?.logs ?? new Map()
+    this.tasks = of?.tasks ?? new Map()
     this.#options = {
       carryOut: async operation => {
         await turn()
@@ -106,6 +111,11 @@ export class MemoryEventLog implements EventLog {
         return log ? { ...log.last } : null
       }),
     )
+  }
+
+  /** The same log over a connection of its own. */
+  connection(carryOut: CarryOut): MemoryEventLog {
+    return new MemoryEventLog({ ...this.#options, carryOut }, this)
   }
 
   /** Cuts a log back to its first events, as a failover to a lagging replica does; to none: it is gone. */
