@@ -55,7 +55,7 @@ export const FAN_OUT: readonly Workload[] = [
     name: 'fan-out-5000-fastest',
     title: '1 channel, 5,000 viewers, as fast as possible',
     viewers: 5_000,
-    publishers: 64,
+    publishers: 16,
     publish: fastest(5_000),
     measures: [throughput],
   }),
