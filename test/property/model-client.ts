@@ -49,6 +49,8 @@ export class ModelClient {
   #positions: (Position | null)[]
   #expectsUnknown = new Set<string>()
   #origin: 'earliest' | 'latest' = 'earliest'
+  /** Channels of which something came over this connection. */
+  #heard = new Set<string>()
   #feed: (text: string) => void = () => undefined
 
   constructor(viewer: ViewerOptions, appended: ReadonlyMap<string, Appended>, log: MemoryEventLog) {
@@ -66,6 +68,7 @@ export class ModelClient {
     this.#positions = codec.channels.map((_, i) => parsed?.[i] ?? null)
     this.#expectsUnknown = new Set(cursor !== null && !parsed ? codec.channels : [])
     this.#origin = origin
+    this.#heard = new Set()
     const parser = createParser({ onEvent: ({ event, data }) => this.#hear(event ?? null, data) })
     let rest = ''
     let cursorIsNew = false
@@ -133,6 +136,7 @@ export class ModelClient {
       if (!gapless || comparePositions(at, position) <= 0)
         this.#fail(`${channel} ${id} does not follow ${show(position)}`)
     } else this.#expectNothingRetainedUpTo(channel, { ...at, seq: at.seq - 1 })
+    this.#heard.add(channel)
     this.#moveTo(this.lastEventId, { channel, at })
   }
 
@@ -145,6 +149,7 @@ export class ModelClient {
     if (reason === 'trimmed') this.#checkTrimmed(channel, before, after, missed)
     else if (missed !== null) this.#fail(`nobody can know that ${missed} are missed`)
     if (reason === 'reset' && this.#of(channel).resets === 0) this.#fail(`${channel} was never reset`)
+    if (reason === 'reset' && before) this.#checkReset(channel, before, after)
     if ((reason === 'unknown') !== this.#expectsUnknown.delete(channel)) this.#fail(`${reason} out of place`)
     this.#positions[this.#indexOf(channel)] = after
     this.#moveTo(this.lastEventId, { channel, at: after })
@@ -153,14 +158,28 @@ export class ModelClient {
   #checkTrimmed(channel: string, before: Position | null, after: Position, missed: number | null): void {
     if (missed === null) this.#fail('trimmed, but how many?')
     // It may stand further than it knows, where it did not want what came.
-    const from = { epoch: after.epoch, seq: after.seq - missed }
+    const from = { epoch: after.epoch, seq: after.seq - (missed ?? 0) }
     const next = { ...from, seq: from.seq + 1 }
-    if (before && !this.#of(channel).nothingBetween(before, next, type => this.#wants(type)))
-      this.#fail(`${missed} before ${show(after)} are not what follows ${show(before)}`)
+    const follows =
+      !before ||
+      (from.seq >= before.seq && this.#of(channel).nothingBetween(before, next, type => this.#wants(type)))
+    if (!follows) this.#fail(`${missed} before ${show(after)} are not what follows ${show(before)}`)
     const kept = this.#retained(channel).filter(
       event => comparePositions(event, from) > 0 && comparePositions(event, after) <= 0,
     )
     if (kept.length > 0) this.#fail(`${kept.map(show).join(' ')} are said to be trimmed`)
+  }
+
+  /** Delivery goes on behind what was seen last, if that is retained, and else from the oldest on. */
+  #checkReset(channel: string, before: Position, after: Position): void {
+    const mayBeginAtTheLatest = this.#origin === 'latest' && !this.#heard.has(channel)
+    if (mayBeginAtTheLatest || this.#viewer.types) return
+    const retained = this.#retained(channel)
+    const isRetained = retained.some(event => comparePositions(event, before) === 0)
+    const skipped = retained.filter(
+      event => comparePositions(event, after) <= 0 && !(isRetained && comparePositions(event, before) <= 0),
+    )
+    if (skipped.length > 0) this.#fail(`the reset skips ${skipped.map(show).join(' ')}`)
   }
 
   /** Takes a cursor over; but in the channel it belongs to, it may only go past what nobody wants. */
