@@ -38,8 +38,16 @@ interface Options {
   readonly whole: boolean
 }
 
-/** Throws an Error in one line. */
+/** Throws an Error that says what can be given. */
 function readOptions(): Options {
+  try {
+    return parseOptions()
+  } catch (error) {
+    throw new Error(`${(error as Error).message}\n${USAGE}`)
+  }
+}
+
+function parseOptions(): Options {
   const { values } = parseArgs({
     options: {
       quick: { type: 'boolean', default: false },
@@ -100,8 +108,8 @@ function say(line: string): void {
 
 try {
   if (process.platform !== 'linux') throw new Error('the benchmark reads /proc and needs Linux')
-  await mkdir(RESULTS, { recursive: true })
   const options = readOptions()
+  await mkdir(RESULTS, { recursive: true })
   const report = await benchmark(options)
   const name = options.whole ? 'latest' : 'partial'
   process.stdout.write(`\n${await write(report, name)}\nwritten to ${join(RESULTS, name)}.{md,json,svg}\n`)
@@ -109,6 +117,6 @@ try {
   const faulty = report.outcomes.some(({ faults }) => faults.length > 0) || report.failures.length > 0
   process.exitCode = faulty ? 1 : 0
 } catch (error) {
-  process.stderr.write(`${(error as Error).message}\n${USAGE}`)
+  process.stderr.write(`${(error as Error).message}\n`)
   process.exitCode = 1
 }

@@ -1,7 +1,7 @@
 // What one run of a workload happens on: a Redis, a server, a process of viewers, a process of publishers. All
 // are started anew for each run, so that no run finds what another one left behind.
 
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { type EmbeddedRedis, startEmbeddedRedis } from '../dev/embedded-redis.ts'
@@ -64,19 +64,18 @@ export async function redisVersion(): Promise<string> {
   }
 }
 
-/** As shipped: AOF, flushed once a second. Its data go with it. */
+/** As shipped: AOF, flushed once a second. In one place, so that a second benchmark at once is refused. */
 async function startRedis(): Promise<EmbeddedRedis> {
-  await mkdir(join(projectRoot(), '.millrace'), { recursive: true })
-  const dir = await mkdtemp(join(projectRoot(), '.millrace/bench-redis-'))
-  const remove = () => rm(dir, { recursive: true, force: true })
-  const redis = await startEmbeddedRedis({ dir }).catch(async error => {
-    await remove()
-    throw error
-  })
+  const dir = join(projectRoot(), '.millrace/bench-redis')
+  const redis = await startEmbeddedRedis({ dir })
+  const client = new Redis(redis.url)
+  // Of a benchmark that was cut off.
+  await client.flushall()
+  client.disconnect()
   const stop = redis.stop.bind(redis)
   redis.stop = async () => {
     await stop()
-    await remove()
+    await rm(dir, { recursive: true, force: true })
   }
   return redis
 }
