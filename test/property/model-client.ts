@@ -173,7 +173,8 @@ export class ModelClient {
   /** Delivery goes on behind what was seen last, if that is retained, and else from the oldest on. */
   #checkReset(channel: string, before: Position, after: Position): void {
     const mayBeginAtTheLatest = this.#origin === 'latest' && !this.#heard.has(channel)
-    if (mayBeginAtTheLatest || this.#viewer.types) return
+    // A client that stalled reads of an earlier reset than the one that the log shows.
+    if (mayBeginAtTheLatest || this.#viewer.types || this.#of(channel).resets > 1) return
     const retained = this.#retained(channel)
     const isRetained = retained.some(event => comparePositions(event, before) === 0)
     const skipped = retained.filter(
