@@ -16,7 +16,7 @@ import { PacedFlush } from './paced-flush.ts'
 import { PubSubProbe } from './pubsub-probe.ts'
 import { RedisSubscriber } from './redis-subscriber.ts'
 import type { Subscription } from './subscription.ts'
-import type { TailBudget } from './tail.ts'
+import { TailBudget } from './tail.ts'
 
 /** Pages of logs that are read at once; with 256 KiB a page this bounds what waits in memory. */
 const MAX_READS = 64
@@ -59,7 +59,7 @@ export class Hub {
   readonly #dirty = new Set<Feed>()
   readonly #flush = new PacedFlush(() => this.#flushDirty())
   readonly #gate: ReadGate = pLimit(MAX_READS)
-  readonly #budget: TailBudget = { maxBytes: MAX_TAIL_BYTES, usedBytes: 0 }
+  readonly #budget = new TailBudget(MAX_TAIL_BYTES)
 
   /** The connections stay the caller's; `subscriber` is used for nothing else. */
   constructor({ redis, subscriber, log, logger, metrics }: HubDependencies) {

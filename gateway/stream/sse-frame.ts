@@ -38,7 +38,8 @@ export function frameEvent(event: ChannelEvent): FramedEvent {
   const head = `id: ${formatPosition(event)}\nevent: ${event.type}\ndata: `
   if (event.format === 'text') {
     const lines = event.data.toString().split(LINE_END).join('\ndata: ')
-    return { ...event, frame: Buffer.from(`${head}${lines}\n\n`) }
+    // Copied, since a view would hold on to all that was published or read together with it.
+    return { ...event, frame: Buffer.from(`${head}${lines}\n\n`), data: Buffer.from(event.data) }
   }
   const frame = Buffer.allocUnsafe(head.length + event.data.length + FRAME_END.length)
   frame.write(head, 'latin1')

@@ -8,10 +8,40 @@ import type { FramedEvent } from './sse-frame.ts'
 const MAX_EVENTS = 1_024
 const MAX_BYTES = 512 * 1024
 
-/** What the tails of a gateway may hold together, in bytes. The tail that would exceed it gives up its own. */
-export interface TailBudget {
-  readonly maxBytes: number
-  usedBytes: number
+/** What an event takes besides its bytes, roughly. */
+const EVENT_OVERHEAD_BYTES = 256
+
+/** What the tails of a gateway may hold together. Past it, those that have been quiet longest give up theirs. */
+export class TailBudget {
+  readonly #maxBytes: number
+  #usedBytes = 0
+  /** Those that hold anything, the one that was quiet longest first. */
+  readonly #tails = new Set<Tail>()
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes
+  }
+
+  get usedBytes(): number {
+    return this.#usedBytes
+  }
+
+  /** A tail has taken so much more. */
+  take(tail: Tail, bytes: number): void {
+    this.#usedBytes += bytes
+    this.#tails.delete(tail)
+    this.#tails.add(tail)
+    for (const quiet of this.#tails) {
+      if (this.#usedBytes <= this.#maxBytes || quiet === tail) break
+      quiet.clear()
+    }
+  }
+
+  /** A tail has given up so much. */
+  giveBack(tail: Tail, bytes: number, isEmpty: boolean): void {
+    this.#usedBytes -= bytes
+    if (isEmpty) this.#tails.delete(tail)
+  }
 }
 
 export class Tail {
@@ -45,17 +75,18 @@ export class Tail {
   /** Adds the newest event; one that does not follow exactly starts the run anew. */
   push(event: FramedEvent): void {
     const { last } = this
-    const full = this.#budget.usedBytes + event.frame.length > this.#budget.maxBytes
-    if (full || (last && relate(last, event) !== 'successor')) this.clear()
+    if (last && relate(last, event) !== 'successor') this.clear()
     this.#events.push(event)
-    this.#count(event.frame.length)
+    const bytes = bytesOf(event)
+    this.#bytes += bytes
+    this.#budget.take(this, bytes)
     if (this.#events.length > 2 * MAX_EVENTS || this.#bytes > 2 * MAX_BYTES) this.#trim()
   }
 
   clear(): void {
     this.#events = []
     this.#reachesStart = false
-    this.#count(-this.#bytes)
+    this.#drop(this.#bytes)
   }
 
   /** The events after a position, which may be none; null when the run does not reach back that far. */
@@ -75,16 +106,21 @@ export class Tail {
     let dropped = 0
     for (let i = 0; i < this.#events.length - 1; i++) {
       if (i >= drop && this.#bytes - dropped <= MAX_BYTES) break
-      dropped += this.#events[i]!.frame.length
+      dropped += bytesOf(this.#events[i]!)
       drop = Math.max(drop, i + 1)
     }
     this.#events = this.#events.slice(drop)
     if (drop > 0) this.#reachesStart = false
-    this.#count(-dropped)
+    this.#drop(dropped)
   }
 
-  #count(bytes: number): void {
-    this.#bytes += bytes
-    this.#budget.usedBytes += bytes
+  #drop(bytes: number): void {
+    this.#bytes -= bytes
+    this.#budget.giveBack(this, bytes, this.#events.length === 0)
   }
+}
+
+function bytesOf({ frame, data, format }: FramedEvent): number {
+  // The data of JSON are a part of the frame.
+  return EVENT_OVERHEAD_BYTES + frame.length + (format === 'text' ? data.length : 0)
 }

@@ -3,13 +3,14 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
 import { Feed } from '../../../gateway/stream/feed.ts'
 import type { Subscription } from '../../../gateway/stream/subscription.ts'
+import { TailBudget } from '../../../gateway/stream/tail.ts'
 import { MemoryEventLog } from '../../support/memory-event-log.ts'
 
 const log = new MemoryEventLog({ retention: { maxEvents: 100, ttlMs: 60_000 } })
 
 function watchedFeed() {
   const channel = randomUUID()
-  const budget = { maxBytes: 1e9, usedBytes: 0 }
+  const budget = new TailBudget(1e9)
   const feed = new Feed(channel, {
     attached: Promise.resolve(),
     log,

@@ -1,12 +1,12 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { frameEvent } from '../../../gateway/stream/sse-frame.ts'
-import { Tail } from '../../../gateway/stream/tail.ts'
+import { Tail, TailBudget } from '../../../gateway/stream/tail.ts'
 
 const event = (seq: number, bytes = 10, epoch = 1) =>
   frameEvent({ epoch, seq, type: 'x', time: 0, format: 'json', data: Buffer.alloc(bytes, 0x31) })
 const seqs = (events: readonly { seq: number }[] | null) => events?.map(({ seq }) => seq) ?? null
-const budget = (maxBytes = 1e9) => ({ maxBytes, usedBytes: 0 })
+const budget = (maxBytes = 1e9) => new TailBudget(maxBytes)
 
 describe('tail', () => {
   test('answers exactly what follows a position, or that it does not reach back', () => {
@@ -71,5 +71,17 @@ describe('tail', () => {
     for (let seq = 1; seq <= 5_000; seq++) tail.push(event(seq, 1))
     expect(tail.after({ epoch: 1, seq: 1 })).toBeNull()
     expect(seqs(tail.after({ epoch: 1, seq: 4_999 }))).toEqual([5_000])
+  })
+
+  test('gives way to busier ones when all together hold too much, however many they are', () => {
+    const shared = budget(1_000_000)
+    const quiet = new Tail(shared)
+    for (let seq = 1; seq <= 5; seq++) quiet.push(event(seq, 100_000))
+    const busy = new Tail(shared)
+    for (let seq = 1; seq <= 5; seq++) busy.push(event(seq, 100_000))
+    expect(quiet.last).toBeUndefined()
+    expect(seqs(busy.after({ epoch: 1, seq: 0 }))).toEqual([1, 2, 3, 4, 5])
+    for (let i = 0; i < 100; i++) new Tail(shared).push(event(1, 50_000))
+    expect(shared.usedBytes).toBeLessThanOrEqual(1_000_000)
   })
 })
