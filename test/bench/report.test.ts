@@ -128,22 +128,30 @@ test('the picture is an SVG with each measure in it, and stands figures that are
   expect(svg).toContain('4.20 ×')
 })
 
-test('self times leave out idleness and begin with the most expensive function', () => {
-  const node = (id: number, functionName: string, url = '') => ({
+test('self times leave out idleness, begin with the most expensive, and know who called whom', () => {
+  const node = (id: number, functionName: string, url = '', children: number[] = []) => ({
     id,
     callFrame: { functionName, url, lineNumber: 6 },
+    children,
   })
   const profile = {
-    nodes: [node(1, '(idle)'), node(2, 'cheap', 'file:///root/dist/a.js'), node(3, 'dear')],
-    samples: [1, 2, 3, 3],
-    timeDeltas: [5_000, 1_000, 2_000, 2_000],
+    nodes: [
+      node(1, '(idle)'),
+      node(2, 'caller', 'file:///root/dist/gateway/a.js', [3]),
+      node(3, 'called'),
+      node(4, 'control', 'file:///root/dist/bench/b.js'),
+    ],
+    samples: [1, 2, 3, 3, 4],
+    timeDeltas: [5_000, 1_000, 2_000, 2_000, 9_000],
   }
   expect(selfTimes(profile, '/root').trimEnd().split('\n')).toEqual([
     'busy 50 % of 0.0 s; of that:',
-    ' 80.0 %  dear',
-    ' 20.0 %  cheap  dist/a.js:7',
+    ' 80.0 %  called',
+    ' 20.0 %  caller  dist/gateway/a.js:7',
     'by place:',
     ' 80.0 %  (native calls)',
-    ' 20.0 %  dist',
+    ' 20.0 %  dist/gateway',
+    'our own functions, with what they call:',
+    '100.0 %  caller  dist/gateway/a.js:7',
   ])
 })
