@@ -5,7 +5,8 @@
 -- KEYS[1]  the log (stream)
 -- KEYS[2]  the task's state (hash); absent for other channels
 -- ARGV     publish command ('PUBLISH' or 'SPUBLISH'), pub/sub name, most events kept, expiry in ms (0 = none),
---          number of events, then per event: type, time in ms, format ('json' or 'text'), data;
+--          last id that the writer knows to have been in the log ('' = none), number of events, then per event:
+--          type, time in ms, format ('json' or 'text'), data;
 --          for a task then: allowed states separated by blanks ('' = the task must not exist yet),
 --          run that must be the current one ('' = any), number of this write within the run ('' = none),
 --          '1' to change nothing when the task is to be cancelled, then pairs of field and value to set in the
@@ -17,8 +18,8 @@
 
 local log, state = KEYS[1], KEYS[2]
 local publish, topic, maxEvents, expireMs = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local count = tonumber(ARGV[5])
-local firstEvent = 6
+local known, count = ARGV[5], tonumber(ARGV[6])
+local firstEvent = 7
 local firstGuard = firstEvent + count * 4
 local allowed, run, write, givesWay = unpack(ARGV, firstGuard, firstGuard + 3)
 local firstField = firstGuard + 4
@@ -38,24 +39,45 @@ if state then
   end
 end
 
--- The epoch of an empty or restarted log stands in its last id only.
-local function epochOfLastId()
+-- That of an empty log, or of one that new-epoch.lua has moved on, stands nowhere else.
+local function lastGeneratedId()
   local info = redis.call('XINFO', 'STREAM', log)
   for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' then return string.match(info[i + 1], '^%d+') end
+    if info[i] == 'last-generated-id' then return info[i + 1] end
   end
 end
 
--- '-*' continues an epoch; a fresh one begins with an explicit 1, since '-*' would begin it with 0.
+local function parts(id)
+  local epoch, seq = string.match(id, '^(%d+)-(%d+)$')
+  return tonumber(epoch) or 0, tonumber(seq) or 0
+end
+
+local knownEpoch, knownSeq = parts(known)
+local function isBeforeKnown(id)
+  local epoch, seq = parts(id)
+  return epoch < knownEpoch or (epoch == knownEpoch and seq < knownSeq)
+end
+
+-- A fresh epoch begins with an explicit 1, since '-*', which continues one, would begin it with 0.
+local function firstOfEpoch()
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  return string.format('%.0f-1', math.max(now, knownEpoch + 1))
+end
+local function nextOfEpoch(id) return string.match(id, '^%d+') .. '-*' end
+
 local nextId
 if redis.call('EXISTS', log) == 0 then
-  local time = redis.call('TIME')
-  nextId = time[1] .. string.format('%03d', math.floor(time[2] / 1000)) .. '-1'
-elseif lastOfTask then
-  nextId = string.match(lastOfTask, '^%d+') .. '-*'
+  nextId = firstOfEpoch()
 else
-  local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
-  nextId = (#last > 0 and string.match(last[1][1], '^%d+') or epochOfLastId()) .. '-*'
+  local last = lastOfTask
+  if not last then
+    local entries = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
+    last = #entries > 0 and entries[1][1]
+  end
+  if not last or isBeforeKnown(last) then last = lastGeneratedId() end
+  -- A log that went back (failover, restore) must not give a number to another event.
+  nextId = isBeforeKnown(last) and firstOfEpoch() or nextOfEpoch(last)
 end
 
 -- Approximate trimming is cheaper but keeps whole nodes of up to 100 entries, too coarse for a small limit.
@@ -72,11 +94,11 @@ for i = firstEvent, firstGuard - 1, 4 do
   if not firstId then
     if lastId.err and redis.call('EXISTS', log) == 1 then
       -- new-epoch.lua moved the log's last id past its last entry.
-      lastId = add(epochOfLastId() .. '-*', type, time, format, data)
+      lastId = add(nextOfEpoch(lastGeneratedId()), type, time, format, data)
     end
     if lastId.err then return lastId end
     firstId = lastId
-    nextId = string.match(firstId, '^%d+') .. '-*'
+    nextId = nextOfEpoch(firstId)
   end
   message[#message + 1] = lastId .. ' ' .. time .. ' ' .. type .. ' ' .. format .. ' ' .. #data .. '\n'
   message[#message + 1] = data

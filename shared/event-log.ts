@@ -73,7 +73,8 @@ export interface EventLog {
   readPage(channel: string, after: Position | 'earliest', limits?: PageLimits): Promise<LogPage>
   /**
    * Tells the log of an event that was in it. If the log has gone back behind it (failover, restore), it goes
-   * on in a new epoch. Only for ids of own appends and received events: a client could forge one.
+   * on in a new epoch. Only for ids of received events, since a client could forge one; of its own appends an
+   * implementation knows.
    */
   assertReached(channel: string, known: Position): Promise<void>
   /** The heads of the channels' logs, as a page has them, in the order asked. */

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import type { ChainableCommander, Redis } from 'ioredis'
 import type { ChannelEvent, DataFormat, NewEvent } from './event.ts'
 import { taskChannel } from './event.ts'
-import { type Position, parsePosition } from './event-id.ts'
+import { formatPosition, type Position, parsePosition } from './event-id.ts'
 import {
   DEFAULT_PAGE,
   type EventLog,
@@ -37,9 +37,14 @@ export interface EventLogRetention {
   readonly taskMaxEvents: number
 }
 
+/** Channels of which the last own append is remembered. */
+const MAX_REACHED = 10_000
+
 export class RedisEventLog implements EventLog {
   readonly #redis: Redis & ScriptCommands
   readonly #retention: EventLogRetention
+  /** The last own appends: a log that ends before them has gone back. */
+  readonly #reached = new Map<string, Position>()
 
   /** `redis` stays the caller's: it is neither configured nor closed here. */
   constructor(redis: Redis, retention: EventLogRetention) {
@@ -55,9 +60,9 @@ export class RedisEventLog implements EventLog {
     const [, first] = await this.#redis.millraceAppend(
       1,
       logKey(channel),
-      ...appendArguments(channel, maxEvents, ttlMs, events),
+      ...this.#appendArguments(channel, maxEvents, ttlMs, events),
     )
-    return requirePosition(first)
+    return this.#noteReached(channel, first, events.length)
   }
 
   async appendToTask(taskId: string, events: readonly NewEvent[], write: TaskWrite): Promise<TaskAppend> {
@@ -67,7 +72,7 @@ export class RedisEventLog implements EventLog {
       2,
       logKey(channel),
       taskKey(taskId),
-      ...appendArguments(channel, this.#retention.taskMaxEvents, write.expireMs ?? 0, events),
+      ...this.#appendArguments(channel, this.#retention.taskMaxEvents, write.expireMs ?? 0, events),
       write.from.join(' '),
       write.run ?? '',
       write.write ?? '',
@@ -77,7 +82,7 @@ export class RedisEventLog implements EventLog {
     const cancelRequested = cancel === '1'
     switch (outcome) {
       case 'ok':
-        return { outcome, first: requirePosition(detail), cancelRequested }
+        return { outcome, first: this.#noteReached(channel, detail, events.length), cancelRequested }
       case 'repeated':
         return { outcome, lastEventId: detail, cancelRequested }
       case 'fenced':
@@ -119,17 +124,37 @@ export class RedisEventLog implements EventLog {
       return parsePosition((page as [head: string])[0])
     })
   }
-}
 
-function appendArguments(
-  channel: string,
-  maxEvents: number,
-  expireMs: number,
-  events: readonly NewEvent[],
-): (string | number)[] {
-  const args: (string | number)[] = ['PUBLISH', topicKey(channel), maxEvents, expireMs, events.length]
-  for (const event of events) args.push(event.type, event.time, event.format, event.data)
-  return args
+  #appendArguments(
+    channel: string,
+    maxEvents: number,
+    expireMs: number,
+    events: readonly NewEvent[],
+  ): (string | number)[] {
+    const known = this.#reached.get(channel)
+    const args: (string | number)[] = [
+      'PUBLISH',
+      topicKey(channel),
+      maxEvents,
+      expireMs,
+      known ? formatPosition(known) : '',
+      events.length,
+    ]
+    for (const event of events) args.push(event.type, event.time, event.format, event.data)
+    return args
+  }
+
+  /** Takes the answer to an append; the channel's next one tells Redis how far the log had come. */
+  #noteReached(channel: string, firstId: string | undefined, count: number): Position {
+    const first = requirePosition(firstId)
+    this.#reached.delete(channel)
+    this.#reached.set(channel, { epoch: first.epoch, seq: first.seq + count - 1 })
+    for (const longestAgo of this.#reached.keys()) {
+      if (this.#reached.size <= MAX_REACHED) break
+      this.#reached.delete(longestAgo)
+    }
+    return first
+  }
 }
 
 function toEvent([id, fields]: RawEntry): ChannelEvent {

@@ -15,7 +15,7 @@ export interface LogUnderTest {
   expiresIn(channel: string): Promise<number>
   /** The fields of a task's state. */
   state(taskId: string): Promise<Record<string, string>>
-  /** Cuts a channel's log back to its first `keep` events, as a failover to a lagging replica does. */
+  /** Cuts a channel's log, and with it its task, back to its first events, as a failover to a lagging replica does. */
   goBack(channel: string, keep: number): Promise<void>
   /** Most events that a channel keeps here: a small number. */
   readonly maxEvents: number
@@ -257,6 +257,28 @@ export function eventLogContract(name: string, setUp: () => LogUnderTest): void 
       expect((await state(id)).state).toBe('running')
       expect((await log.readPage(`task:${id}`, 'earliest')).events).toHaveLength(1)
       expect(await log.appendToTask(id, [json({}, 'completed')], end)).toMatchObject({ outcome: 'ok' })
+    })
+
+    test('goes on in a new epoch when its writer knows that it has gone back', async () => {
+      const { log, goBack } = setUp()
+      const channel = fresh()
+      const first = await log.append(channel, [text('0'), text('1'), text('2')])
+      await goBack(channel, 2)
+      const next = await log.append(channel, [text('new'), text('newer')])
+      expect(next).toEqual({ epoch: expect.any(Number), seq: 1 })
+      expect(next.epoch).toBeGreaterThan(first.epoch)
+      expect(await log.append(channel, [text('newest')])).toEqual({ epoch: next.epoch, seq: 3 })
+      await goBack(channel, 0)
+      const last = await log.append(channel, [text('again')])
+      expect(last.seq).toBe(1)
+      expect(last.epoch).toBeGreaterThan(next.epoch)
+      const id = await newTask(log, { state: 'running' })
+      await log.appendToTask(id, [json({}, 'log')], running)
+      await goBack(`task:${id}`, 1)
+      const answer = await log.appendToTask(id, [json({}, 'log')], running)
+      expect(answer).toMatchObject({ outcome: 'ok' })
+      const { events } = await log.readPage(`task:${id}`, 'earliest')
+      expect(new Set(events.map(({ epoch, seq }) => `${epoch}-${seq}`)).size).toBe(2)
     })
 
     test('goes on in a new epoch once it is known to have gone back, and only then', async () => {

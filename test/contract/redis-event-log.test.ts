@@ -1,5 +1,6 @@
 import { afterAll, beforeAll } from '@jest/globals'
 import { Redis } from 'ioredis'
+import { taskOfChannel } from '../../shared/event.ts'
 import { logKey, taskKey, topicKey } from '../../shared/keys.ts'
 import { RedisEventLog } from '../../shared/redis-event-log.ts'
 import { startRedis, type TestRedis } from '../support/redis.ts'
@@ -49,8 +50,10 @@ eventLogContract('Redis streams', () => ({
   expiresIn: channel => redis.pttl(logKey(channel)),
   state: taskId => redis.hgetall(taskKey(taskId)),
   async goBack(channel, keep) {
-    const entries = await redis.xrange(logKey(channel), '-', '+', 'COUNT', keep)
+    const entries = keep > 0 ? await redis.xrange(logKey(channel), '-', '+', 'COUNT', keep) : []
     await redis.del(logKey(channel))
     for (const [id, fields] of entries) await redis.xadd(logKey(channel), id, ...fields)
+    const [taskId, [lastEventId] = []] = [taskOfChannel(channel), entries.at(-1)]
+    if (taskId !== null && lastEventId) await redis.hset(taskKey(taskId), { lastEventId })
   },
 }))

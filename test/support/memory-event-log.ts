@@ -2,7 +2,7 @@
 // back, what becomes of the messages it publishes. It passes the same contract as the one on Redis.
 
 import { setImmediate as turn } from 'node:timers/promises'
-import { type ChannelEvent, type NewEvent, taskChannel } from '../../shared/event.ts'
+import { type ChannelEvent, type NewEvent, taskChannel, taskOfChannel } from '../../shared/event.ts'
 import { comparePositions, formatPosition, type Position } from '../../shared/event-id.ts'
 import {
   DEFAULT_PAGE,
@@ -36,6 +36,8 @@ export class MemoryEventLog implements EventLog {
   readonly logs: Map<string, StoredLog>
   readonly tasks: Map<string, Map<string, string>>
   readonly #options: Required<MemoryLogOptions>
+  /** The last own appends. */
+  readonly #reached = new Map<string, Position>()
 
   /** `of`: another one whose data this one shares, as two connections do. */
   constructor(options: MemoryLogOptions, of?: MemoryEventLog) {
@@ -126,6 +128,8 @@ export class MemoryEventLog implements EventLog {
     if (log && last) {
       log.events = kept
       log.last = { epoch: last.epoch, seq: last.seq }
+      const taskId = taskOfChannel(channel)
+      if (taskId !== null) this.tasks.get(taskId)?.set('lastEventId', formatPosition(last))
     } else this.logs.delete(channel)
   }
 
@@ -147,6 +151,9 @@ export class MemoryEventLog implements EventLog {
     const { retention, now, onPublish } = this.#options
     const log = this.logs.get(channel) ?? { last: { epoch: now(), seq: 0 }, events: [], expireMs: 0 }
     this.logs.set(channel, log)
+    const known = this.#reached.get(channel)
+    if (known && comparePositions(log.last, known) < 0)
+      log.last = { epoch: Math.max(now(), known.epoch + 1), seq: 0 }
     const first = { epoch: log.last.epoch, seq: log.last.seq + 1 }
     const added = events.map((event, i) => ({
       ...event,
@@ -156,6 +163,7 @@ export class MemoryEventLog implements EventLog {
     }))
     log.events = [...log.events, ...added].slice(-retention.maxEvents)
     log.last = { epoch: first.epoch, seq: first.seq + events.length - 1 }
+    this.#reached.set(channel, { ...log.last })
     if (expireMs > 0) log.expireMs = expireMs
     onPublish(channel, Buffer.concat(added.flatMap(published)))
     return first
