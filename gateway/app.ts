@@ -6,6 +6,7 @@ import Koa, { type Middleware } from 'koa'
 import type { EventLog } from '../shared/event-log.ts'
 import type { Logger } from '../shared/log.ts'
 import type { HealthChecks } from '../shared/ops-server.ts'
+import type { IdempotencyRecords } from '../shared/redis-idempotency.ts'
 import type { TaskStore } from '../shared/redis-tasks.ts'
 import type { TaskQueue } from '../shared/task-queue.ts'
 import { answerProblems } from './http/answer-problems.ts'
@@ -33,6 +34,7 @@ export interface AppParts {
   readonly log: EventLog
   readonly tasks: TaskStore
   readonly queue: TaskQueue
+  readonly idempotency: IdempotencyRecords
   readonly types: TaskTypeCache
   readonly validator: InputValidator
   readonly streams: EventStreams

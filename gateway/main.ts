@@ -19,6 +19,7 @@ import { createRegistry } from '../shared/metrics.ts'
 import { startOpsServer } from '../shared/ops-server.ts'
 import { connectRedis, withTimeout } from '../shared/redis-connection.ts'
 import { RedisEventLog } from '../shared/redis-event-log.ts'
+import { IdempotencyRecords } from '../shared/redis-idempotency.ts'
 import { TaskStore } from '../shared/redis-tasks.ts'
 import { TaskQueue } from '../shared/task-queue.ts'
 import { createApp } from './app.ts'
@@ -64,6 +65,7 @@ runProcess(async () => {
     log,
     tasks,
     queue,
+    idempotency: new IdempotencyRecords(redis),
     types: new TaskTypeCache(redis),
     validator: new InputValidator(logger),
     streams,

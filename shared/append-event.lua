@@ -4,26 +4,40 @@
 --
 -- KEYS[1]  the log (stream)
 -- KEYS[2]  the task's state (hash); absent for other channels
+-- the last one, where there is a fingerprint: what is remembered of an append that is done only once (string)
 -- ARGV     publish command ('PUBLISH' or 'SPUBLISH'), pub/sub name, most events kept, expiry in ms (0 = none),
---          last id that the writer knows to have been in the log ('' = none), number of events, then per event:
---          type, time in ms, format ('json' or 'text'), data;
+--          last id that the writer knows to have been in the log ('' = none), fingerprint of an append that is
+--          done only once ('' = of any other), how long that is remembered in ms, number of events, then per
+--          event: type, time in ms, format ('json' or 'text'), data;
 --          for a task then: allowed states separated by blanks ('' = the task must not exist yet),
 --          run that must be the current one ('' = any), number of this write within the run ('' = none),
 --          '1' to change nothing when the task is to be cancelled, then pairs of field and value to set in the
 --          state ('' as value deletes the field)
 -- returns  {'ok', id of the first event, cancel flag ('' or '1')}
 --          {'repeated', id of the last event, cancel flag}   this write was done before
+--          {'repeated', id of the first event, cancel flag}  this append, which is done only once, was
+--          {'reused'}                                        another append was, under the same key
 --          {'exists'} | {'unknown'} | {'fenced', state} | {'refused', state} | {'cancelling'}
 --                                                            nothing was changed
 
-local log, state = KEYS[1], KEYS[2]
 local publish, topic, maxEvents, expireMs = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local known, count = ARGV[5], tonumber(ARGV[6])
-local firstEvent = 7
+local known, fingerprint, onceMs, count = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
+local once = fingerprint ~= '' and KEYS[#KEYS] or nil
+local log, state = KEYS[1], KEYS[2] ~= once and KEYS[2] or nil
+local firstEvent = 9
 local firstGuard = firstEvent + count * 4
 local allowed, run, write, givesWay = unpack(ARGV, firstGuard, firstGuard + 3)
 local firstField = firstGuard + 4
 local cancel, lastOfTask = '', nil
+
+if once then
+  local done = redis.call('GET', once)
+  if done then
+    local print, id = string.match(done, '^(%S+) (%S+)$')
+    if print ~= fingerprint then return { 'reused' } end
+    return { 'repeated', id, state and redis.call('HGET', state, 'cancel') or '' }
+  end
+end
 
 if state then
   local now = redis.call('HMGET', state, 'state', 'run', 'write', 'lastEventId', 'cancel')
@@ -113,5 +127,6 @@ if state then
   if expireMs > 0 then redis.call('PEXPIRE', state, expireMs) end
 end
 if expireMs > 0 then redis.call('PEXPIRE', log, expireMs) end
+if once then redis.call('SET', once, fingerprint .. ' ' .. firstId, 'PX', onceMs) end
 redis.call(publish, topic, table.concat(message))
 return { 'ok', firstId, cancel }

@@ -8,6 +8,8 @@ export type ErrorCode =
   | 'invalid-input'
   | 'unknown-task-type'
   | 'task-exists'
+  | 'idempotency-key-reused'
+  | 'idempotency-in-progress'
   | 'task-not-found'
   | 'not-found'
   | 'method-not-allowed'

@@ -31,6 +31,16 @@ export interface Retention {
   readonly ttlMs: number
 }
 
+/** Makes an append one that is done at most once, however often it is asked for. */
+export interface Once {
+  /** Within the channel. */
+  readonly key: string
+  /** Without blanks. What is asked for under the same key with another one is something else, and refused. */
+  readonly fingerprint: string
+  /** Remembered for this long after the append. */
+  readonly keptMs: number
+}
+
 /** What has to hold for a task's events to be appended, and what changes with them. */
 export interface TaskWrite {
   /** States from which this is allowed; empty = the task must not exist yet. */
@@ -41,16 +51,22 @@ export interface TaskWrite {
   readonly write?: number
   /** Nothing is written when somebody has asked for the task to be cancelled, so that no outcome overtakes it. */
   readonly unlessCancelled?: boolean
+  /** Comes before all other conditions: what was done is not refused because it was done. */
+  readonly once?: Once | undefined
   /** Fields of the task's state to set; null deletes the field. */
   readonly set: Readonly<Record<string, string | number | null>>
   /** From now on the task and its log expire after this long; absent = they stay. */
   readonly expireMs?: number
 }
 
+/** The answer to an append that is done at most once; `reused`: its key stands for another one. */
+export type OnceAppend = { outcome: 'ok' | 'repeated'; first: Position } | { outcome: 'reused' }
+
 /** The answer to an append to a task's log. Everything but `ok` and `repeated` changed nothing. */
 export type TaskAppend =
   | { outcome: 'ok'; first: Position; cancelRequested: boolean }
   | { outcome: 'repeated'; lastEventId: string; cancelRequested: boolean }
+  | { outcome: 'reused' }
   | { outcome: 'exists' }
   | { outcome: 'unknown' }
   /** The writer belongs to an older run. */
@@ -67,6 +83,8 @@ export type TaskAppend =
 export interface EventLog {
   /** Appends 1 or more events to a user's channel; answers the position of the first, the others follow it. */
   append(channel: string, events: readonly NewEvent[]): Promise<Position>
+  /** Like `append`, unless this was done before: then answers as it was answered, and changes nothing. */
+  appendOnce(channel: string, events: readonly NewEvent[], once: Once): Promise<OnceAppend>
   /** Appends to a task's log and changes its state, both or neither. */
   appendToTask(taskId: string, events: readonly NewEvent[], write: TaskWrite): Promise<TaskAppend>
   /** The events after a position, or from the oldest retained one. */

@@ -6,6 +6,15 @@ import { taskChannel } from './event.ts'
 /** Stream: the events of a channel. */
 export const logKey = (channel: string): string => `mr:{${channel}}:log`
 
+/** String: `<fingerprint> <id of its first event>` of an append to a channel that is done only once. */
+export const onceKey = (channel: string, key: string): string => `mr:{${channel}}:once:${key}`
+
+/** String, JSON: the request that an idempotency key stands for. `digest` is that of the key. */
+export const idempotencyKey = (digest: string): string => `mr:idem:{${digest}}`
+
+/** String: there while a gateway works on that request. */
+export const idempotencyLeaseKey = (digest: string): string => `${idempotencyKey(digest)}:lease`
+
 /** Pub/sub name of a channel. */
 export const topicKey = (channel: string): string => `mr:{${channel}}`
 

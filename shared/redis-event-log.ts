@@ -9,12 +9,14 @@ import {
   DEFAULT_PAGE,
   type EventLog,
   type LogPage,
+  type Once,
+  type OnceAppend,
   type PageLimits,
   type Retention,
   type TaskAppend,
   type TaskWrite,
 } from './event-log.ts'
-import { logKey, taskKey, topicKey } from './keys.ts'
+import { logKey, onceKey, taskKey, topicKey } from './keys.ts'
 
 const lua = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8')
 
@@ -56,23 +58,26 @@ export class RedisEventLog implements EventLog {
   }
 
   async append(channel: string, events: readonly NewEvent[]): Promise<Position> {
-    const { maxEvents, ttlMs } = this.#retention.channels
-    const [, first] = await this.#redis.millraceAppend(
-      1,
-      logKey(channel),
-      ...this.#appendArguments(channel, maxEvents, ttlMs, events),
-    )
+    const [, first] = await this.#appendToChannel(channel, events)
     return this.#noteReached(channel, first, events.length)
+  }
+
+  async appendOnce(channel: string, events: readonly NewEvent[], once: Once): Promise<OnceAppend> {
+    const [outcome, first] = await this.#appendToChannel(channel, events, once)
+    if (outcome === 'reused') return { outcome }
+    if (outcome === 'repeated') return { outcome, first: requirePosition(first) }
+    return { outcome: 'ok', first: this.#noteReached(channel, first, events.length) }
   }
 
   async appendToTask(taskId: string, events: readonly NewEvent[], write: TaskWrite): Promise<TaskAppend> {
     const channel = taskChannel(taskId)
     const fields = Object.entries(write.set).flatMap(([field, value]) => [field, value ?? ''])
+    const { once } = write
+    const keys = [logKey(channel), taskKey(taskId), ...(once ? [onceKey(channel, once.key)] : [])]
     const [outcome = '', detail = '', cancel] = await this.#redis.millraceAppend(
-      2,
-      logKey(channel),
-      taskKey(taskId),
-      ...this.#appendArguments(channel, this.#retention.taskMaxEvents, write.expireMs ?? 0, events),
+      keys.length,
+      ...keys,
+      ...this.#appendArguments(channel, this.#retention.taskMaxEvents, write.expireMs ?? 0, once, events),
       write.from.join(' '),
       write.run ?? '',
       write.write ?? '',
@@ -88,6 +93,7 @@ export class RedisEventLog implements EventLog {
       case 'fenced':
       case 'refused':
         return { outcome, state: detail }
+      case 'reused':
       case 'exists':
       case 'unknown':
       case 'cancelling':
@@ -125,10 +131,21 @@ export class RedisEventLog implements EventLog {
     })
   }
 
+  #appendToChannel(channel: string, events: readonly NewEvent[], once?: Once): Promise<string[]> {
+    const { maxEvents, ttlMs } = this.#retention.channels
+    const keys = [logKey(channel), ...(once ? [onceKey(channel, once.key)] : [])]
+    return this.#redis.millraceAppend(
+      keys.length,
+      ...keys,
+      ...this.#appendArguments(channel, maxEvents, ttlMs, once, events),
+    )
+  }
+
   #appendArguments(
     channel: string,
     maxEvents: number,
     expireMs: number,
+    once: Once | undefined,
     events: readonly NewEvent[],
   ): (string | number)[] {
     const known = this.#reached.get(channel)
@@ -138,6 +155,8 @@ export class RedisEventLog implements EventLog {
       maxEvents,
       expireMs,
       known ? formatPosition(known) : '',
+      once?.fingerprint ?? '',
+      once?.keptMs ?? 0,
       events.length,
     ]
     for (const event of events) args.push(event.type, event.time, event.format, event.data)

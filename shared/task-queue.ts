@@ -5,8 +5,9 @@ import { Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { MillraceError } from './errors.ts'
 import { formatPosition } from './event-id.ts'
+import type { Once } from './event-log.ts'
 import { CANCEL_TOPIC, QUEUE_NAME, QUEUE_PREFIX } from './keys.ts'
-import type { TaskStore } from './redis-tasks.ts'
+import type { TaskKey, TaskStore } from './redis-tasks.ts'
 import { isTerminal, type TaskRecord, type TaskRequest } from './task.ts'
 import { recordOf } from './task-record.ts'
 import { cancelling, ended, submitted } from './task-transitions.ts'
@@ -17,6 +18,13 @@ import { cancelling, ended, submitted } from './task-transitions.ts'
  */
 const WRAPPER_ATTEMPTS = 1_000
 const WRAPPER_RETRY_MS = 1_000
+
+/** What makes a submission one that may be repeated: the same task comes of it however often it is done. */
+export interface Repeatable {
+  /** Milliseconds since 1970. */
+  readonly createdAt: number
+  readonly once: Once
+}
 
 /** How many tasks wait to be run, run, and wait for their time. */
 export interface QueueCounts {
@@ -49,29 +57,25 @@ export class TaskQueue {
   }
 
   /**
-   * Records and queues a task; when this returns, the task is in Redis. Answers it as accepted. Throws `task-exists`, or what Redis
-   * threw after having undone what was recorded.
+   * Records and queues a task; when this returns, the task is in Redis. Answers it as accepted. Throws `task-exists`,
+   * or what Redis threw: after having undone what was recorded, unless the submission is `repeatable`.
    */
-  async submit(request: TaskRequest): Promise<TaskRecord> {
-    const key = { id: request.id, createdAt: Date.now() }
+  async submit(request: TaskRequest, repeatable?: Repeatable): Promise<TaskRecord> {
+    const key = { id: request.id, createdAt: repeatable?.createdAt ?? Date.now() }
     await this.#tasks.register(key)
-    const submission = submitted(request, key.createdAt)
-    const answer = await this.#tasks.apply(request.id, submission)
-    if (answer.outcome !== 'ok') {
-      const other = await this.#tasks.load(request.id)
-      if (other?.createdAt !== key.createdAt) await this.#tasks.unregister(key)
-      throw new MillraceError('task-exists', `a task with the id ${request.id} exists already`)
-    }
-    try {
-      await this.enqueue(request)
-    } catch (error) {
-      // Where Redis can't be reached for this either, the reconciler queues the task, whose caller was told
-      // that the outcome is unclear.
-      await this.#tasks.forget(key).catch(() => undefined)
-      throw error
-    }
+    const { event, write } = submitted(request, key.createdAt)
+    const answer = await this.#tasks.apply(request.id, {
+      event,
+      write: { ...write, once: repeatable?.once },
+    })
+    // An entry from before a gateway was lost is old, and one without a record may just have been swept.
+    if (repeatable) await this.#tasks.register(key)
+    if (answer.outcome === 'repeated') await this.#enqueueAgain(request, key.createdAt)
+    else if (answer.outcome === 'ok') await this.#enqueueNew(request, key, repeatable !== undefined)
+    else throw await this.#taken(key)
+    const lastEventId = answer.outcome === 'ok' ? formatPosition(answer.first) : answer.lastEventId
     // As it was accepted; a worker may have it already.
-    return recordOf({ ...submission.write.set, lastEventId: formatPosition(answer.first) })
+    return recordOf({ ...write.set, lastEventId })
   }
 
   /** Gives a recorded task to the workers. A job that exists already stays as it is. */
@@ -146,6 +150,31 @@ export class TaskQueue {
 
   async close(): Promise<void> {
     await this.#queue.close()
+  }
+
+  async #enqueueNew(request: TaskRequest, key: TaskKey, isRepeatable: boolean): Promise<void> {
+    try {
+      await this.enqueue(request)
+    } catch (error) {
+      // The caller is told that the outcome is unclear. What may be repeated is not undone, since another gateway
+      // may have answered a repetition by now; the next one queues it, or the reconciler. That does it too where
+      // Redis can't be reached for undoing either.
+      if (!isRepeatable) await this.#tasks.forget(key).catch(() => undefined)
+      throw error
+    }
+  }
+
+  /** Whoever recorded the task may have died before it was queued. Where it has a job that one stays. */
+  async #enqueueAgain(request: TaskRequest, createdAt: number): Promise<void> {
+    const task = await this.#tasks.loadState(request.id)
+    if (task?.state !== 'queued' && task?.state !== 'scheduled') return
+    await this.enqueue({ ...request, delayMs: Math.max(createdAt + request.delayMs - Date.now(), 0) })
+  }
+
+  async #taken(key: TaskKey): Promise<MillraceError> {
+    const other = await this.#tasks.load(key.id)
+    if (other?.createdAt !== key.createdAt) await this.#tasks.unregister(key)
+    return new MillraceError('task-exists', `a task with the id ${key.id} exists already`)
   }
 
   async #cancelWaiting(task: TaskRecord, reason: string | undefined): Promise<boolean> {

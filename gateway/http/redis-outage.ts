@@ -4,7 +4,7 @@ import { ReplyError } from 'ioredis'
 
 /** Replies that say something about the state of the server and nothing about the command. */
 const STATE_REPLY =
-  /^(BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|MISCONF|NOAUTH|NOPERM|NOREPLICAS|OOM|READONLY|TRYAGAIN|UNKILLABLE|WRONGPASS)\b/
+  /^(BUSY|CLUSTERDOWN|EXECABORT|LOADING|MASTERDOWN|MISCONF|NOAUTH|NOPERM|NOREPLICAS|OOM|READONLY|TRYAGAIN|UNKILLABLE|WRONGPASS)\b/
 
 /** What ioredis says when a command did not get through or was not answered; it has no codes for these. */
 const CONNECTION_MESSAGES: ReadonlySet<string> = new Set([

@@ -11,9 +11,11 @@ import {
   type NewEvent,
   taskOfChannel,
 } from '../../shared/event.ts'
-import { formatPosition } from '../../shared/event-id.ts'
+import { formatPosition, type Position } from '../../shared/event-id.ts'
 import type { EventLog } from '../../shared/event-log.ts'
+import { type KeyedRequest, onceOf } from '../../shared/redis-idempotency.ts'
 import { checkBody, checkQuery, invalid } from '../http/checked-request.ts'
+import { keyedRequest, keyReused, markReplayed } from '../http/idempotency-key.ts'
 import { readJson, readText } from '../http/request-body.ts'
 import type { RedisGate } from '../redis-gate.ts'
 
@@ -29,10 +31,28 @@ export function publishEventsRoute(router: Router, { gate, log }: { gate: RedisG
   router.post('/v1/channels/:channel/events', async ctx => {
     const channel = publishableChannel(ctx.params.channel ?? '')
     const events = ctx.is('text/plain') ? [await readTextEvent(ctx)] : readEvents(await readJson(ctx))
-    const { epoch, seq } = await gate.run(() => log.append(channel, events))
+    const keyed = keyedRequest(
+      ctx,
+      events.map(({ time: _, ...event }) => event),
+    )
+    const { first, replayed } = await gate.run(() => append(log, channel, events, keyed))
+    if (replayed) markReplayed(ctx)
+    const { epoch, seq } = first
     ctx.status = 201
     ctx.body = { ids: events.map((_, i) => formatPosition({ epoch, seq: seq + i })) }
   })
+}
+
+async function append(
+  log: EventLog,
+  channel: string,
+  events: readonly NewEvent[],
+  keyed: KeyedRequest | null,
+): Promise<{ first: Position; replayed: boolean }> {
+  if (!keyed) return { first: await log.append(channel, events), replayed: false }
+  const answer = await log.appendOnce(channel, events, onceOf(keyed))
+  if (answer.outcome === 'reused') throw keyReused()
+  return { first: answer.first, replayed: answer.outcome === 'repeated' }
 }
 
 function publishableChannel(channel: string): string {

@@ -31,10 +31,12 @@ export const submissionSchema = z.strictObject({
 
 export type Submission = z.output<typeof submissionSchema>
 
+export const newTaskId = (): string => v7()
+
 /** The task that a submission asks for, with every default filled in. `retainMs` is the gateway's default. */
 export function taskRequest(submission: Submission, type: TaskType, retainMs: number): TaskRequest {
   return {
-    id: submission.id ?? v7(),
+    id: submission.id ?? newTaskId(),
     type: type.type,
     input: submission.input,
     delayMs: submission.delayMs,

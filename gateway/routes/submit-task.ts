@@ -2,16 +2,19 @@
 
 import type Router from '@koa/router'
 import { MillraceError } from '../../shared/errors.ts'
+import { type IdempotencyRecords, type KeyedRequest, onceOf } from '../../shared/redis-idempotency.ts'
 import { type TaskRecord, viewTask } from '../../shared/task.ts'
-import type { TaskQueue } from '../../shared/task-queue.ts'
+import type { Repeatable, TaskQueue } from '../../shared/task-queue.ts'
 import type { TaskType } from '../../shared/task-types.ts'
 import { checkBody, invalid } from '../http/checked-request.ts'
+import { keyedRequest, markReplayed } from '../http/idempotency-key.ts'
 import { readJson } from '../http/request-body.ts'
+import { onlyOnce } from '../idempotency.ts'
 import type { InputValidator } from '../input-validator.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import type { RedisGate } from '../redis-gate.ts'
 import type { TaskTypeCache } from '../task-type-cache.ts'
-import { type Submission, submissionSchema, taskRequest } from './submission.ts'
+import { newTaskId, type Submission, submissionSchema, taskRequest } from './submission.ts'
 
 /** Names that the refusal of an unknown type lists at most. */
 const MAX_LISTED_TYPES = 20
@@ -21,16 +24,23 @@ export interface SubmitParts {
   readonly types: TaskTypeCache
   readonly validator: InputValidator
   readonly queue: TaskQueue
+  readonly idempotency: IdempotencyRecords
   readonly metrics: GatewayMetrics
   /** How long a task stays after its end, unless it says otherwise. */
   readonly retainMs: number
 }
 
+/** A task as it is answered. */
+type Accepted = Omit<TaskRecord, 'input'>
+
 export function submitTaskRoute(router: Router, parts: SubmitParts): void {
   router.post('/v1/tasks', async ctx => {
-    const submission = checkBody(submissionSchema, await readJson(ctx))
-    const task = await parts.gate.run(() => submit(submission, parts))
-    parts.metrics.tasksSubmitted.inc({ type: task.type })
+    const body = await readJson(ctx)
+    const submission = checkBody(submissionSchema, body)
+    const keyed = keyedRequest(ctx, body)
+    const { task, replayed } = await parts.gate.run(() => submitOnce(submission, keyed, parts))
+    if (replayed) markReplayed(ctx)
+    else parts.metrics.tasksSubmitted.inc({ type: task.type })
     const view = viewTask(task)
     ctx.status = 202
     ctx.set('Location', view.links.self)
@@ -38,12 +48,37 @@ export function submitTaskRoute(router: Router, parts: SubmitParts): void {
   })
 }
 
-async function submit(submission: Submission, parts: SubmitParts): Promise<TaskRecord> {
+/** Submits a task; a request with a key becomes one task, however often it comes. */
+async function submitOnce(
+  submission: Submission,
+  keyed: KeyedRequest | null,
+  parts: SubmitParts,
+): Promise<{ task: Accepted; replayed: boolean }> {
+  if (!keyed) return { task: await submit(submission, parts), replayed: false }
+  const memo = { id: submission.id ?? newTaskId(), createdAt: Date.now() }
+  const { answer, replayed } = await onlyOnce(
+    parts.idempotency,
+    keyed,
+    memo,
+    async ({ id, createdAt }): Promise<Accepted> => {
+      const repeatable = { createdAt, once: onceOf(keyed) }
+      const { input: _, ...task } = await submit({ ...submission, id }, parts, repeatable)
+      return task
+    },
+  )
+  return { task: answer, replayed }
+}
+
+async function submit(
+  submission: Submission,
+  parts: SubmitParts,
+  repeatable?: Repeatable,
+): Promise<TaskRecord> {
   const type = await parts.types.find(submission.type)
   if (!type) throw unknownType(await parts.types.list())
   const faults = type.inputSchema ? parts.validator.check(type.type, type.inputSchema, submission.input) : []
   if (faults.length > 0) throw invalid('invalid-input', faults)
-  return parts.queue.submit(taskRequest(submission, type, parts.retainMs))
+  return parts.queue.submit(taskRequest(submission, type, parts.retainMs), repeatable)
 }
 
 function unknownType(types: readonly TaskType[]): MillraceError {

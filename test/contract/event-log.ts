@@ -187,6 +187,42 @@ export function eventLogContract(name: string, setUp: () => LogUnderTest): void 
       expect((await log.readPage(`task:${id}`, 'earliest')).events).toHaveLength(1)
     })
 
+    test('does an append only once that has a key, and refuses another one under it', async () => {
+      const { log } = setUp()
+      const [channel, other] = [fresh(), fresh()]
+      const once = { key: 'k', fingerprint: 'first', keptMs: 60_000 }
+      const done = await log.appendOnce(channel, [text('a'), text('b')], once)
+      expect(done).toEqual({ outcome: 'ok', first: { epoch: expect.any(Number), seq: 1 } })
+      await log.append(channel, [text('c')])
+      const { first } = done as { first: Position }
+      expect(await log.appendOnce(channel, [text('a'), text('b')], once)).toEqual({
+        outcome: 'repeated',
+        first,
+      })
+      const reused = { ...once, fingerprint: 'second' }
+      expect(await log.appendOnce(channel, [text('d')], reused)).toEqual({ outcome: 'reused' })
+      expect((await log.readPage(channel, 'earliest')).events).toHaveLength(3)
+      expect(await log.appendOnce(other, [text('d')], reused)).toMatchObject({ outcome: 'ok' })
+      const next = await log.appendOnce(channel, [text('d')], { ...reused, key: 'l' })
+      expect(next).toEqual({ outcome: 'ok', first: { epoch: first.epoch, seq: 4 } })
+    })
+
+    test('creates a task with a key once, and says so also when it has moved on or is gone', async () => {
+      const { log, state } = setUp()
+      const id = randomUUID()
+      const once = { key: 'k', fingerprint: 'first', keptMs: 60_000 }
+      const create: TaskWrite = { from: [], once, set: { id, state: 'queued', run: 0 } }
+      const created = await log.appendToTask(id, [json({}, 'queued')], create)
+      expect(created).toMatchObject({ outcome: 'ok', first: { seq: 1 } })
+      const start = { from: ['queued'], set: { state: 'running' }, expireMs: 1 }
+      expect(await log.appendToTask(id, [json({}, 'started')], start)).toMatchObject({ outcome: 'ok' })
+      const again = await log.appendToTask(id, [json({}, 'queued')], create)
+      expect(again).toMatchObject({ outcome: 'repeated', lastEventId: expect.stringMatching(/-1$/) })
+      expect((await state(id)).state).not.toBe('queued')
+      const reused = { ...create, once: { ...once, fingerprint: 'second' } }
+      expect(await log.appendToTask(id, [json({}, 'queued')], reused)).toEqual({ outcome: 'reused' })
+    })
+
     test('fences the writes of an older run', async () => {
       const { log } = setUp()
       const id = await newTask(log, { state: 'running', run: 2 })

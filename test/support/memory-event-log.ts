@@ -8,6 +8,8 @@ import {
   DEFAULT_PAGE,
   type EventLog,
   type LogPage,
+  type Once,
+  type OnceAppend,
   type PageLimits,
   type Retention,
   type TaskAppend,
@@ -35,6 +37,8 @@ export class MemoryEventLog implements EventLog {
   /** What is stored, for a test to look at and to damage. */
   readonly logs: Map<string, StoredLog>
   readonly tasks: Map<string, Map<string, string>>
+  /** What was appended only once, by channel and key. It is never forgotten here. */
+  readonly #done: Map<string, { fingerprint: string; first: Position }>
   readonly #options: Required<MemoryLogOptions>
   /** The last own appends. */
   readonly #reached = new Map<string, Position>()
@@ -43,6 +47,7 @@ export class MemoryEventLog implements EventLog {
   constructor(options: MemoryLogOptions, of?: MemoryEventLog) {
     this.logs = of?.logs ?? new Map()
     this.tasks = of?.tasks ?? new Map()
+    this.#done = of ? of.#done : new Map()
     this.#options = {
       carryOut: async operation => {
         await turn()
@@ -58,14 +63,29 @@ export class MemoryEventLog implements EventLog {
     return this.#options.carryOut(() => this.#add(channel, events, this.#options.retention.ttlMs))
   }
 
+  appendOnce(channel: string, events: readonly NewEvent[], once: Once): Promise<OnceAppend> {
+    return this.#options.carryOut(() => {
+      const done = this.#doneBefore(channel, once)
+      if (done) return done
+      const first = this.#add(channel, events, this.#options.retention.ttlMs)
+      this.#note(channel, once, first)
+      return { outcome: 'ok', first }
+    })
+  }
+
   appendToTask(taskId: string, events: readonly NewEvent[], write: TaskWrite): Promise<TaskAppend> {
     return this.#options.carryOut(() => {
+      const channel = taskChannel(taskId)
+      const task = this.tasks.get(taskId) ?? new Map<string, string>()
+      const cancelRequested = task.get('cancel') === '1'
+      const done = write.once && this.#doneBefore(channel, write.once)
+      if (done?.outcome === 'reused') return { outcome: 'reused' }
+      if (done) return { outcome: 'repeated', lastEventId: formatPosition(done.first), cancelRequested }
       const refusal = this.#refusal(taskId, write)
       if (refusal) return refusal
-      const task = this.tasks.get(taskId) ?? new Map<string, string>()
       this.tasks.set(taskId, task)
-      const cancelRequested = task.get('cancel') === '1'
-      const first = this.#add(taskChannel(taskId), events, write.expireMs ?? 0)
+      const first = this.#add(channel, events, write.expireMs ?? 0)
+      if (write.once) this.#note(channel, write.once, first)
       for (const [field, value] of Object.entries(write.set)) {
         if (value === null || value === '') task.delete(field)
         else task.set(field, String(value))
@@ -131,6 +151,18 @@ export class MemoryEventLog implements EventLog {
       const taskId = taskOfChannel(channel)
       if (taskId !== null) this.tasks.get(taskId)?.set('lastEventId', formatPosition(last))
     } else this.logs.delete(channel)
+  }
+
+  #doneBefore(channel: string, { key, fingerprint }: Once): OnceAppend | null {
+    const done = this.#done.get(`${channel} ${key}`)
+    if (!done) return null
+    return done.fingerprint === fingerprint
+      ? { outcome: 'repeated', first: done.first }
+      : { outcome: 'reused' }
+  }
+
+  #note(channel: string, { key, fingerprint }: Once, first: Position): void {
+    this.#done.set(`${channel} ${key}`, { fingerprint, first })
   }
 
   #refusal(taskId: string, { from, run, write, unlessCancelled }: TaskWrite): TaskAppend | null {

@@ -1,0 +1,87 @@
+// What is known of requests that carry an idempotency key: which request a key stands for, whether a gateway works
+// on it, and what it was answered. That nothing is done twice does not hang on it, since two gateways may hold one
+// request when one of them was thought dead; the appends that such requests make are done only once each.
+
+import { createHash } from 'node:crypto'
+import type { Redis } from 'ioredis'
+import type { Once } from './event-log.ts'
+import { idempotencyKey, idempotencyLeaseKey } from './keys.ts'
+
+/** A key is forgotten this long after its first use. */
+const KEPT_MS = 24 * 60 * 60 * 1000
+
+/** A gateway answers sooner, or says that it doesn't know; so past this the request may be taken up again. */
+const LEASE_MS = 3_000
+
+/** A request that may be repeated. */
+export interface KeyedRequest {
+  /** As its sender gave it. */
+  readonly key: string
+  /** Differs between requests that ask for different things. */
+  readonly fingerprint: string
+}
+
+/** Who asks first, or again after its gateway was lost, gets `mine`, and the first one's memo. */
+export type Claim<Memo, Answer> =
+  | { state: 'mine'; memo: Memo }
+  | { state: 'answered'; memo: Memo; answer: Answer }
+  | { state: 'in-progress' }
+  /** The key stands for another request. */
+  | { state: 'reused' }
+
+interface Stored<Memo, Answer> {
+  readonly fingerprint: string
+  readonly memo: Memo
+  readonly answer?: Answer
+}
+
+export class IdempotencyRecords {
+  readonly #redis: Redis
+
+  constructor(redis: Redis) {
+    this.#redis = redis
+  }
+
+  /** Claims a key. `memo` is what a repetition needs to ask for the very same thing; it and the answer are JSON. */
+  async claim<Memo, Answer>(request: KeyedRequest, memo: Memo): Promise<Claim<Memo, Answer>> {
+    const { fingerprint } = request
+    const digest = digestOf(request.key)
+    const mine = JSON.stringify({ fingerprint, memo } satisfies Stored<Memo, Answer>)
+    const replies = await this.#redis
+      .multi()
+      .set(idempotencyKey(digest), mine, 'PX', KEPT_MS, 'NX', 'GET')
+      .set(idempotencyLeaseKey(digest), '1', 'PX', LEASE_MS, 'NX')
+      .exec()
+    const [before, lease] = (replies ?? []).map(([error, reply]) => {
+      if (error) throw error
+      return reply as string | null
+    })
+    if (typeof before !== 'string') return { state: 'mine', memo }
+    const stored = JSON.parse(before) as Stored<Memo, Answer>
+    if (stored.fingerprint !== fingerprint) return { state: 'reused' }
+    if (stored.answer !== undefined) return { state: 'answered', memo: stored.memo, answer: stored.answer }
+    return lease === 'OK' ? { state: 'mine', memo: stored.memo } : { state: 'in-progress' }
+  }
+
+  /** Keeps the answer of a claimed request, for those who ask again. */
+  async settle<Memo, Answer>({ key, fingerprint }: KeyedRequest, memo: Memo, answer: Answer): Promise<void> {
+    const stored = JSON.stringify({ fingerprint, memo, answer } satisfies Stored<Memo, Answer>)
+    await this.#redis.set(idempotencyKey(digestOf(key)), stored, 'KEEPTTL', 'XX')
+  }
+
+  /** Gives a key free whose request was refused, so that nothing came of it. */
+  async release({ key }: KeyedRequest): Promise<void> {
+    const digest = digestOf(key)
+    await this.#redis.del(idempotencyKey(digest), idempotencyLeaseKey(digest))
+  }
+}
+
+/** Makes each append of a keyed request one that is done at most once. */
+export function onceOf({ key, fingerprint }: KeyedRequest): Once {
+  return { key: digestOf(key), fingerprint, keptMs: KEPT_MS }
+}
+
+/** Of what differs between two requests: any text, as 43 characters without blanks. */
+export function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('base64url')
+}
