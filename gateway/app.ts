@@ -8,6 +8,7 @@ import type { Logger } from '../shared/log.ts'
 import type { HealthChecks } from '../shared/ops-server.ts'
 import type { IdempotencyRecords } from '../shared/redis-idempotency.ts'
 import type { TaskStore } from '../shared/redis-tasks.ts'
+import type { Schedules } from '../shared/schedules.ts'
 import type { TaskQueue } from '../shared/task-queue.ts'
 import { answerProblems } from './http/answer-problems.ts'
 import { refuseCrossSite } from './http/refuse-cross-site.ts'
@@ -24,6 +25,7 @@ import { healthRoutes } from './routes/health.ts'
 import { listTasksRoute } from './routes/list-tasks.ts'
 import { publishEventsRoute } from './routes/publish-events.ts'
 import { readTaskRoute } from './routes/read-task.ts'
+import { scheduleRoutes } from './routes/schedules.ts'
 import { submitTaskRoute } from './routes/submit-task.ts'
 import { taskTypesRoute } from './routes/task-types.ts'
 import type { EventStreams } from './stream/event-streams.ts'
@@ -35,6 +37,7 @@ export interface AppParts {
   readonly tasks: TaskStore
   readonly queue: TaskQueue
   readonly idempotency: IdempotencyRecords
+  readonly schedules: Schedules
   readonly types: TaskTypeCache
   readonly validator: InputValidator
   readonly streams: EventStreams
@@ -70,6 +73,7 @@ function createRouter(parts: AppParts): Router {
   listTasksRoute(router, parts)
   readTaskRoute(router, parts)
   cancelTaskRoute(router, parts)
+  scheduleRoutes(router, parts)
   publishEventsRoute(router, parts)
   eventStreamRoutes(router, parts)
   taskTypesRoute(router, parts)

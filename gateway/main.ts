@@ -21,6 +21,7 @@ import { connectRedis, withTimeout } from '../shared/redis-connection.ts'
 import { RedisEventLog } from '../shared/redis-event-log.ts'
 import { IdempotencyRecords } from '../shared/redis-idempotency.ts'
 import { TaskStore } from '../shared/redis-tasks.ts'
+import { Schedules } from '../shared/schedules.ts'
 import { TaskQueue } from '../shared/task-queue.ts'
 import { createApp } from './app.ts'
 import { gatewayHealth } from './health.ts'
@@ -57,6 +58,8 @@ runProcess(async () => {
   const tasks = new TaskStore(redis, log)
   const queue = new TaskQueue(redis, tasks)
   lifecycle.onStop('queue', () => queue.close())
+  const schedules = new Schedules(redis)
+  lifecycle.onStop('schedules', () => schedules.close())
 
   const streams = new EventStreams({ config, redis, subscriber, log, tasks, logger, metrics })
   const health = gatewayHealth(redis, streams)
@@ -66,6 +69,7 @@ runProcess(async () => {
     tasks,
     queue,
     idempotency: new IdempotencyRecords(redis),
+    schedules,
     types: new TaskTypeCache(redis),
     validator: new InputValidator(logger),
     streams,

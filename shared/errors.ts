@@ -11,6 +11,7 @@ export type ErrorCode =
   | 'idempotency-key-reused'
   | 'idempotency-in-progress'
   | 'task-not-found'
+  | 'schedule-not-found'
   | 'not-found'
   | 'method-not-allowed'
   | 'not-acceptable'

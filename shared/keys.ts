@@ -52,6 +52,13 @@ export const RECONCILER_KEY = 'mr:reconciler'
 /** Hash: how far the rounds have come through each sorted set. */
 export const RECONCILER_CURSORS_KEY = 'mr:reconciler:cursors'
 
-/** BullMQ's prefix and queue; the braces keep its keys in one slot of a cluster. */
+/** Sorted set of equal scores: the ids of the schedules. */
+export const SCHEDULES_KEY = 'mr:schedules'
+
+/** Hash: schedule id → the id of the task that it submitted last. */
+export const LAST_RUNS_KEY = 'mr:schedules:last'
+
+/** BullMQ's prefix and queues; the braces keep its keys in one slot of a cluster. */
 export const QUEUE_PREFIX = '{mr}'
 export const QUEUE_NAME = 'tasks'
+export const SCHEDULE_QUEUE_NAME = 'schedules'

@@ -36,6 +36,7 @@ const HEADER_FIELDS = [
   'startedAt',
   'finishedAt',
   'lastEventId',
+  'scheduleId',
 ]
 
 /** A record as a list shows it. */

@@ -21,6 +21,7 @@ export function newTaskFields(request: TaskRequest, now: number): Record<string,
     createdAt: now,
     ...(request.backoff && { backoff: JSON.stringify(request.backoff) }),
     ...(delayed && { runAt: now + request.delayMs }),
+    ...(request.scheduleId !== undefined && { scheduleId: request.scheduleId }),
     ...(request.expiresInMs !== null && { expiresAt: now + request.expiresInMs }),
   }
 }
@@ -64,6 +65,7 @@ export function parseTaskFields(fields: Fields): TaskRecord | null {
     startedAt: numberOrNull(fields.startedAt),
     finishedAt: numberOrNull(fields.finishedAt),
     lastEventId: fields.lastEventId ?? '',
+    scheduleId: fields.scheduleId ?? null,
   }
 }
 

@@ -61,6 +61,8 @@ export interface TaskRequest {
   readonly timeoutMs: number
   readonly expiresInMs: number | null
   readonly retainMs: number
+  /** The schedule that submits it. */
+  readonly scheduleId?: string
 }
 
 /** The record of a task. Times in ms since 1970. */
@@ -96,6 +98,7 @@ export interface TaskRecord {
   readonly startedAt: number | null
   readonly finishedAt: number | null
   readonly lastEventId: string
+  readonly scheduleId: string | null
 }
 
 /** A task as the HTTP API shows it. */
@@ -112,6 +115,7 @@ export interface TaskView {
   readonly startedAt: string | null
   readonly finishedAt: string | null
   readonly lastEventId: string
+  readonly scheduleId?: string
   readonly links: { readonly self: string; readonly events: string; readonly cancel: string }
 }
 
@@ -130,6 +134,7 @@ export function viewTask(task: Omit<TaskRecord, 'input'>): TaskView {
     startedAt: isoOrNull(task.startedAt),
     finishedAt: isoOrNull(task.finishedAt),
     lastEventId: task.lastEventId,
+    ...(task.scheduleId !== null && { scheduleId: task.scheduleId }),
     links: { self, events: `${self}/events`, cancel: `${self}/cancel` },
   }
 }

@@ -15,11 +15,11 @@ import { TaskRun, type TaskRuns } from './task-run.ts'
  * How often jobs without a lock are looked for: by one worker for all. With the lock's 8 s a killed worker's task
  * waits at most 11 s for the next one.
  */
-const STALLED_CHECK_MS = 3_000
+export const STALLED_CHECK_MS = 3_000
 /** Past this BullMQ would fail a job by itself, and nobody would be told. */
-const MAX_STALLED = 1_000_000_000
+export const MAX_STALLED = 1_000_000_000
 /** After an error of Redis; BullMQ's own 15 s are long after an outage. */
-const FETCH_RETRY_MS = 1_000
+export const FETCH_RETRY_MS = 1_000
 /** A task of a type that this worker does not have is left to others for this long. */
 const UNKNOWN_TYPE_DELAY_MS = 1_000
 /** After the grace of a drain: until handlers that do not heed their signal are cut off, and their tasks back. */

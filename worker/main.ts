@@ -7,6 +7,7 @@
 //   types    gateways accept them                  they stay known
 //   cancel   a running task can be cancelled       heard until no task runs any more
 //   repairs  tasks that were lost are queued       not needed to drain
+//   schedules submit their tasks                   left to other workers
 //   consumer takes tasks                           first: no new ones, then out with those that run
 
 import { hostname } from 'node:os'
@@ -18,6 +19,7 @@ import { startOpsServer } from '../shared/ops-server.ts'
 import { checkRedis, connectRedis } from '../shared/redis-connection.ts'
 import { RedisEventLog } from '../shared/redis-event-log.ts'
 import { TaskStore } from '../shared/redis-tasks.ts'
+import { Schedules } from '../shared/schedules.ts'
 import { TaskQueue } from '../shared/task-queue.ts'
 import type { TaskType } from '../shared/task-types.ts'
 import { Cancellation } from './cancellation.ts'
@@ -30,6 +32,7 @@ import { QueueState } from './queue-state.ts'
 import { Reconciler } from './reconciler.ts'
 import { RedisSweep } from './redis-sweep.ts'
 import { TaskRunner } from './run-task.ts'
+import { ScheduleRuns } from './schedule-runs.ts'
 import { stackOf, toTaskError } from './task-failure.ts'
 import { TaskRuns } from './task-run.ts'
 import { TypeAnnouncer } from './type-announcer.ts'
@@ -115,6 +118,10 @@ async function startWorker(
   })
   reconciler.start()
   lifecycle.onStop('repairs', async () => reconciler.stop())
+
+  const scheduleRuns = new ScheduleRuns({ redis, schedules: new Schedules(redis), queue, log })
+  scheduleRuns.start()
+  lifecycle.onStop('schedules', () => scheduleRuns.stop())
 
   consumer.start()
   liveness.start()

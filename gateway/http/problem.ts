@@ -18,6 +18,7 @@ export const PROBLEMS: Readonly<Record<ErrorCode, Problem>> = {
   'reserved-channel': { status: 403, title: 'The channel is reserved' },
   'not-found': { status: 404, title: 'There is nothing here' },
   'task-not-found': { status: 404, title: 'There is no such task' },
+  'schedule-not-found': { status: 404, title: 'There is no such schedule' },
   'method-not-allowed': { status: 405, title: 'The method is not allowed here' },
   'not-acceptable': { status: 406, title: 'There is no such representation' },
   'request-timeout': { status: 408, title: 'The request took too long' },

@@ -1,28 +1,20 @@
 // POST /v1/tasks
 
 import type Router from '@koa/router'
-import { MillraceError } from '../../shared/errors.ts'
 import { type IdempotencyRecords, type KeyedRequest, onceOf } from '../../shared/redis-idempotency.ts'
 import { type TaskRecord, viewTask } from '../../shared/task.ts'
 import type { Repeatable, TaskQueue } from '../../shared/task-queue.ts'
-import type { TaskType } from '../../shared/task-types.ts'
-import { checkBody, invalid } from '../http/checked-request.ts'
+import { checkBody } from '../http/checked-request.ts'
 import { keyedRequest, markReplayed } from '../http/idempotency-key.ts'
 import { readJson } from '../http/request-body.ts'
 import { onlyOnce } from '../idempotency.ts'
-import type { InputValidator } from '../input-validator.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import type { RedisGate } from '../redis-gate.ts'
-import type { TaskTypeCache } from '../task-type-cache.ts'
+import { requestedType, type TypeParts } from './requested-type.ts'
 import { newTaskId, type Submission, submissionSchema, taskRequest } from './submission.ts'
 
-/** Names that the refusal of an unknown type lists at most. */
-const MAX_LISTED_TYPES = 20
-
-export interface SubmitParts {
+export interface SubmitParts extends TypeParts {
   readonly gate: RedisGate
-  readonly types: TaskTypeCache
-  readonly validator: InputValidator
   readonly queue: TaskQueue
   readonly idempotency: IdempotencyRecords
   readonly metrics: GatewayMetrics
@@ -74,17 +66,6 @@ async function submit(
   parts: SubmitParts,
   repeatable?: Repeatable,
 ): Promise<TaskRecord> {
-  const type = await parts.types.find(submission.type)
-  if (!type) throw unknownType(await parts.types.list())
-  const faults = type.inputSchema ? parts.validator.check(type.type, type.inputSchema, submission.input) : []
-  if (faults.length > 0) throw invalid('invalid-input', faults)
+  const type = await requestedType(submission, parts)
   return parts.queue.submit(taskRequest(submission, type, parts.retainMs), repeatable)
-}
-
-function unknownType(types: readonly TaskType[]): MillraceError {
-  const names = types.slice(0, MAX_LISTED_TYPES).map(({ type }) => type)
-  const more = types.length > names.length ? ', …' : ''
-  const known = names.length === 0 ? 'no worker has announced any' : `known are ${names.join(', ')}${more}`
-  const message = `no worker runs this type; ${known}`
-  return new MillraceError('unknown-task-type', `type: ${message}`, { errors: [{ path: 'type', message }] })
 }

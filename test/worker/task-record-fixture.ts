@@ -28,6 +28,7 @@ export function taskRecord(fields: Partial<TaskRecord> = {}): TaskRecord {
     startedAt: null,
     finishedAt: null,
     lastEventId: '1-1',
+    scheduleId: null,
     ...fields,
   }
 }

@@ -1,0 +1,38 @@
+// The type that a submission names: known to some worker, and one that takes its input.
+
+import type { MillraceError } from '../../shared/errors.ts'
+import type { TaskType } from '../../shared/task-types.ts'
+import { dottedPath, invalid } from '../http/checked-request.ts'
+import type { InputValidator } from '../input-validator.ts'
+import type { TaskTypeCache } from '../task-type-cache.ts'
+
+/** Names that the refusal of an unknown type lists at most. */
+const MAX_LISTED_TYPES = 20
+
+export interface TypeParts {
+  readonly types: TaskTypeCache
+  readonly validator: InputValidator
+}
+
+/** Throws `unknown-task-type` or `invalid-input`; `path` is where the submission stands within the body. */
+export async function requestedType(
+  submission: { readonly type: string; readonly input: unknown },
+  { types, validator }: TypeParts,
+  path: readonly string[] = [],
+): Promise<TaskType> {
+  const type = await types.find(submission.type)
+  if (!type) throw unknownType(await types.list(), dottedPath([...path, 'type']))
+  const faults = type.inputSchema ? validator.check(type.type, type.inputSchema, submission.input) : []
+  if (faults.length === 0) return type
+  throw invalid(
+    'invalid-input',
+    faults.map(fault => ({ ...fault, path: dottedPath([...path, fault.path]) })),
+  )
+}
+
+function unknownType(types: readonly TaskType[], path: string): MillraceError {
+  const names = types.slice(0, MAX_LISTED_TYPES).map(({ type }) => type)
+  const more = types.length > names.length ? ', …' : ''
+  const known = names.length === 0 ? 'no worker has announced any' : `known are ${names.join(', ')}${more}`
+  return invalid('unknown-task-type', [{ path, message: `no worker runs this type; ${known}` }])
+}
