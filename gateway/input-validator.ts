@@ -40,7 +40,9 @@ export class InputValidator {
     const small = JSON.stringify(input).length <= MAX_CHARS_FOR_ALL_FAULTS
     const validate = small ? compiled.all : compiled.first
     validate(input)
-    return (validate.errors ?? []).slice(0, MAX_FIELD_ERRORS).map(fieldError)
+    // Why a name is refused is told a second time, as an error of the object.
+    const errors = (validate.errors ?? []).filter(({ propertyName }) => propertyName === undefined)
+    return errors.slice(0, MAX_FIELD_ERRORS).map(fieldError)
   }
 
   #compile(type: string, schema: object): Compiled | null {
@@ -80,9 +82,12 @@ function fieldError({ instancePath, params, message }: ErrorObject): FieldError 
     .slice(1)
     .map(step => step.replaceAll('~1', '/').replaceAll('~0', '~'))
   // Ajv reports these at the object; the reader looks for the property.
-  const property = params.missingProperty ?? params.additionalProperty ?? params.unevaluatedProperty
+  const { missingProperty, propertyName } = params
+  const property = missingProperty ?? propertyName ?? params.additionalProperty ?? params.unevaluatedProperty
+  const path = dottedPath(['input', ...steps, ...(property === undefined ? [] : [property])])
+  if (missingProperty !== undefined) return { path, message: 'is required' }
   return {
-    path: dottedPath(['input', ...steps, ...(property === undefined ? [] : [property])]),
-    message: params.missingProperty === undefined ? (message ?? 'is not valid') : 'is required',
+    path,
+    message: propertyName === undefined ? (message ?? 'is not valid') : 'is not an allowed name',
   }
 }

@@ -33,6 +33,8 @@ export interface TaskFailure {
   message: string
   code?: string
   retryable?: boolean
+  /** The next attempt comes no earlier, even where the backoff is shorter; at most 24 h. */
+  retryAfterMs?: number | undefined
 }
 
 export interface TaskDefinition<Input = unknown> {

@@ -6,11 +6,17 @@ import type { TaskFailure } from './define-task.ts'
 export class HandlerError extends Error implements TaskFailure {
   readonly code: string
   readonly retryable: boolean
+  readonly retryAfterMs: number | undefined
 
-  constructor(code: string, message: string, options: { retryable: boolean; cause?: unknown }) {
+  constructor(
+    code: string,
+    message: string,
+    options: { retryable: boolean; retryAfterMs?: number | undefined; cause?: unknown },
+  ) {
     super(message, { cause: options.cause })
     this.name = 'HandlerError'
     this.code = code
     this.retryable = options.retryable
+    this.retryAfterMs = options.retryAfterMs
   }
 }

@@ -64,9 +64,9 @@ function targetFault(url: URL | null, entry: string): string | null {
 export function checkHttpTarget(targets: readonly HttpTarget[], url: string | URL): URL {
   const parsed = URL.canParse(String(url)) ? new URL(url) : null
   if (parsed === null || !isHttp(parsed)) throw notAllowed('The URL is not an http:// or https:// URL')
-  if (hasCredentials(parsed)) throw notAllowed(`${describe(parsed)}: a URL must not carry credentials`)
+  if (hasCredentials(parsed)) throw notAllowed(`${describeTarget(parsed)}: a URL must not carry credentials`)
   if (!targets.some(target => matches(target, parsed))) {
-    throw notAllowed(`${describe(parsed)} is not among the targets that MILLRACE_HTTP_TARGETS allows`)
+    throw notAllowed(`${describeTarget(parsed)} is not among the targets that MILLRACE_HTTP_TARGETS allows`)
   }
   return parsed
 }
@@ -91,7 +91,7 @@ export async function openHttpTarget(
     response.body.on('error', () => {}).destroy()
     current = nextHop(targets, current, location, options)
   }
-  throw notAllowed(`${describe(current)}: more than ${MAX_REDIRECTS} redirects`)
+  throw notAllowed(`${describeTarget(current)}: more than ${MAX_REDIRECTS} redirects`)
 }
 
 async function send(url: URL, options: HttpRequestOptions): Promise<Dispatcher.ResponseData> {
@@ -117,7 +117,7 @@ export function asHandlerError(error: unknown, url: URL): HandlerError {
   // With several addresses Node reports an AggregateError without a message.
   const first = error instanceof AggregateError ? error.errors[0] : error
   const reason = first instanceof Error ? first.message : String(first)
-  return new HandlerError('target-unreachable', `${describe(url)}: ${reason}`, {
+  return new HandlerError('target-unreachable', `${describeTarget(url)}: ${reason}`, {
     retryable: true,
     cause: error,
   })
@@ -136,7 +136,7 @@ function nextHop(
   options: HttpRequestOptions,
 ): URL {
   const to = URL.canParse(location, from.href) ? new URL(location, from) : null
-  const where = `${describe(from)} redirects to ${to === null ? 'an invalid URL' : describe(to)}`
+  const where = `${describeTarget(from)} redirects to ${to === null ? 'an invalid URL' : describeTarget(to)}`
   // A body can't be sent twice, and headers may be secrets of the first origin.
   const repeatable =
     (options.method ?? 'GET') === 'GET' && (options.headers === undefined || to?.origin === from.origin)
@@ -178,10 +178,11 @@ function matches(target: HttpTarget, url: URL): boolean {
 
 /**
  * A path that a server could read as another one than we do, and so leave the prefix: `new URL` resolves `..` and
- * `%2e%2e`, but not an encoded slash, a twice-encoded dot, or the parameters that some servers cut off (`..;`).
+ * `%2e%2e`, but not an encoded slash, a twice-encoded or overlong dot (`%c0%ae`), or the parameters that some
+ * servers cut off (`..;`).
  */
 function isAmbiguousPath(pathname: string): boolean {
-  return /%(?![0-9a-f]{2})|%(?:00|25|2e|2f|5c)|\\|\/\.\.?;/i.test(pathname)
+  return /%(?![0-9a-f]{2})|%(?:00|25|2e|2f|3b|5c|c0|c1)|\\|\/\.\.?;/i.test(pathname)
 }
 
 function isHttp(url: URL): boolean {
@@ -192,8 +193,8 @@ function hasCredentials(url: URL): boolean {
   return url.username !== '' || url.password !== ''
 }
 
-/** For messages: without the query, which may be a signature. */
-function describe(url: URL): string {
+/** A URL for messages: without the query, which may be a signature. */
+export function describeTarget(url: URL): string {
   return `${url.origin}${url.pathname}`
 }
 

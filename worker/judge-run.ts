@@ -3,14 +3,14 @@
 import type { TaskError, TaskRecord } from '../shared/task.ts'
 import type { TaskOutcome } from '../shared/task-transitions.ts'
 import type { Settlement } from './run-handler.ts'
-import { toTaskError } from './task-failure.ts'
+import { retryAfterOf, toTaskError } from './task-failure.ts'
 import { checkResult } from './task-result.ts'
 import type { StopCause } from './task-run.ts'
 
 export type Verdict =
   | { kind: 'end'; outcome: TaskOutcome }
-  /** The attempt failed and another one follows. */
-  | { kind: 'retry'; error: TaskError }
+  /** The attempt failed and another one follows, no earlier than after `retryAfterMs`. */
+  | { kind: 'retry'; error: TaskError; retryAfterMs: number }
   /** The worker shuts down: the same attempt runs again elsewhere. */
   | { kind: 'hand-back' }
   /** The task is no longer this worker's. */
@@ -29,7 +29,7 @@ export function judgeRun(
   if (isStoppedBy('timeout')) return failedAttempt(task, timeout(task))
   if (settlement.how === 'returned') return returned(task, settlement.value)
   if (isStoppedBy('drain') || settlement.how !== 'threw') return { kind: 'hand-back' }
-  return failedAttempt(task, toTaskError(settlement.error))
+  return failedAttempt(task, toTaskError(settlement.error), retryAfterOf(settlement.error))
 }
 
 function returned(task: Attempt, value: unknown): Verdict {
@@ -38,8 +38,8 @@ function returned(task: Attempt, value: unknown): Verdict {
   return { kind: 'end', outcome: { state: 'completed', result: checked.result } }
 }
 
-function failedAttempt(task: Attempt, error: TaskError): Verdict {
-  if (error.retryable && task.attempt < task.attempts) return { kind: 'retry', error }
+function failedAttempt(task: Attempt, error: TaskError, retryAfterMs = 0): Verdict {
+  if (error.retryable && task.attempt < task.attempts) return { kind: 'retry', error, retryAfterMs }
   return { kind: 'end', outcome: { state: 'failed', error } }
 }
 

@@ -131,7 +131,7 @@ export class TaskRunner {
       case 'end':
         return this.#end(running, verdict.outcome)
       case 'retry':
-        return this.#retry(running, verdict.error)
+        return this.#retry(running, verdict)
       case 'hand-back':
         await this.#tasks.markHandedBack(running.task.id, running.task.run)
         return { job: 'hand-back' }
@@ -150,9 +150,10 @@ export class TaskRunner {
     return this.#close(task)
   }
 
-  async #retry(running: Running, error: TaskError): Promise<JobFate> {
+  async #retry(running: Running, { error, retryAfterMs }: Verdict & { kind: 'retry' }): Promise<JobFate> {
     const { task, loaded, writer } = running
-    const delayMs = retryDelayMs(task.backoff ?? loaded.backoff ?? null, task.attempt)
+    const backoffMs = retryDelayMs(task.backoff ?? loaded.backoff ?? null, task.attempt)
+    const delayMs = Math.max(backoffMs, retryAfterMs)
     const now = Date.now()
     const answer = await writer.finish(retrying(task, { run: task.run, error, delayMs, now }))
     if (answer.outcome === 'cancelling') return this.#end(running, { state: 'cancelled' })

@@ -5,6 +5,7 @@ import type { TaskError } from '../shared/task.ts'
 const MAX_MESSAGE_CHARS = 2_000
 const MAX_CODE_CHARS = 100
 const MAX_STACK_CHARS = 8_000
+const MAX_RETRY_AFTER_MS = 24 * 60 * 60 * 1000
 
 /**
  * The error of a failed attempt: `code` if the thrown value has a string as code, else `handler-error`;
@@ -17,6 +18,12 @@ export function toTaskError(thrown: unknown): TaskError {
     message: messageOf(thrown).slice(0, MAX_MESSAGE_CHARS),
     retryable: read(thrown, 'retryable') !== false,
   }
+}
+
+/** The pause in ms that a thrown value asks for before the next attempt; 0 when it asks for none. */
+export function retryAfterOf(thrown: unknown): number {
+  const asked = read(thrown, 'retryAfterMs')
+  return typeof asked === 'number' && asked > 0 ? Math.min(asked, MAX_RETRY_AFTER_MS) : 0
 }
 
 /** The stack of a thrown value for the log; absent when it has none. */

@@ -69,7 +69,7 @@ const plain = (type: string) => `export default { type: '${type}', run: input =>
 describe('loadTasks', () => {
   test('loads the tasks that ship', async () => {
     const { tasks, registered } = await load('')
-    expect(tasks.map(({ type }) => type)).toEqual(['countdown', 'csv-summary'])
+    expect(tasks.map(({ type }) => type)).toEqual(['countdown', 'csv-summary', 'http'])
     expect(tasks[0]).toMatchObject({ attempts: 1, timeoutMs: 3_600_000, thread: false })
     expect(tasks[0]?.inputSchema).toMatchObject({
       $schema: 'https://json-schema.org/draft/2020-12/schema',

@@ -25,6 +25,7 @@ const resize = {
       width: { type: 'integer', minimum: 1 },
       urls: { type: 'array', items: { type: 'string', format: 'uri' } },
       'a/b~c': { type: 'string' },
+      headers: { type: 'object', propertyNames: { pattern: '^x-' } },
     },
     required: ['width'],
     additionalProperties: false,
@@ -223,6 +224,7 @@ describe('input that does not suit the schema', () => {
     [{ width: 1, height: 2 }, ['input.height']],
     [{ width: 1, urls: ['http://a', 'no url'] }, ['input.urls.1']],
     [{ width: 1, 'a/b~c': 1 }, ['input.a/b~c']],
+    [{ width: 1, headers: { 'x-a': '', Host: '' } }, ['input.headers.Host']],
     [{ width: 1.5, urls: 7, more: 1 }, ['input.more', 'input.width', 'input.urls']],
   ])('%j is refused with its paths', async (input, paths) => {
     const answer = await submit({ type: 'resize', input })

@@ -1,8 +1,8 @@
 // Where the bytes of a CSV come from: the task's own input, or a URL among the allowed targets.
 
 import { Readable } from 'node:stream'
-import { HandlerError } from '../../handler-error.ts'
 import { asHandlerError, type HttpTarget, openHttpTarget } from '../../http-targets.ts'
+import { requireAnswer } from '../../target-answer.ts'
 
 export interface CsvSource {
   readonly stream: Readable
@@ -23,27 +23,19 @@ export function inlineCsv(csv: string): CsvSource {
   return { stream: Readable.from(chunks()), totalBytes: bytes.length, asFailure: error => error }
 }
 
-/** Throws HandlerErrors: those of openHttpTarget, `http-status` (retryable on 5xx, 408, 429), `unsupported-encoding`. */
+/** Throws the HandlerErrors of openHttpTarget and of requireAnswer. */
 export async function remoteCsv(
   url: string,
   targets: readonly HttpTarget[],
   signal: AbortSignal,
 ): Promise<CsvSource> {
-  const { statusCode, headers, body } = await openHttpTarget(targets, url, { signal })
-  const refuse = (code: string, what: string, retryable: boolean) => {
-    body.on('error', () => {}).destroy()
-    return new HandlerError(code, `The server of the CSV ${what}`, { retryable })
-  }
-  if (statusCode < 200 || statusCode > 299) {
-    const retryable = statusCode >= 500 || statusCode === 408 || statusCode === 429
-    throw refuse('http-status', `answered ${statusCode}`, retryable)
-  }
-  const encoding = headers['content-encoding'] ?? 'identity'
-  if (encoding !== 'identity') throw refuse('unsupported-encoding', `sent it as ${encoding}`, false)
-  const length = Number(headers['content-length'] ?? Number.NaN)
+  const parsed = new URL(url)
+  const response = await openHttpTarget(targets, url, { signal })
+  await requireAnswer(response, parsed)
+  const length = Number(response.headers['content-length'] ?? Number.NaN)
   return {
-    stream: body,
+    stream: response.body,
     totalBytes: Number.isSafeInteger(length) ? length : null,
-    asFailure: error => asHandlerError(error, new URL(url)),
+    asFailure: error => asHandlerError(error, parsed),
   }
 }
