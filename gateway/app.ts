@@ -26,6 +26,7 @@ import { listTasksRoute } from './routes/list-tasks.ts'
 import { publishEventsRoute } from './routes/publish-events.ts'
 import { readTaskRoute } from './routes/read-task.ts'
 import { scheduleRoutes } from './routes/schedules.ts'
+import { submitBatchRoute } from './routes/submit-batch.ts'
 import { submitTaskRoute } from './routes/submit-task.ts'
 import { taskTypesRoute } from './routes/task-types.ts'
 import type { EventStreams } from './stream/event-streams.ts'
@@ -70,6 +71,7 @@ function createRouter(parts: AppParts): Router {
   // With every method known, one that a path does not take is 405 and never 501.
   const router = new Router({ sensitive: true, methods: METHODS })
   submitTaskRoute(router, parts)
+  submitBatchRoute(router, parts)
   listTasksRoute(router, parts)
   readTaskRoute(router, parts)
   cancelTaskRoute(router, parts)

@@ -78,12 +78,18 @@ export class TaskStore {
   }
 
   /**
-   * Notes a task as open and lists it. Done before its record is written, so that whatever exists can be
+   * Notes tasks as open and lists them. Done before their records are written, so that whatever exists can be
    * found; an entry without a record is skipped and swept later.
    */
-  async register(task: TaskKey): Promise<void> {
-    const member = taskMember(task)
-    await allOrThrow(this.#redis.pipeline().zadd(OPEN_KEY, 0, member).zadd(INDEX_KEY, 0, member).exec())
+  async register(tasks: readonly TaskKey[]): Promise<void> {
+    const entries = tasks.flatMap(task => [0, taskMember(task)])
+    await allOrThrow(
+      this.#redis
+        .pipeline()
+        .zadd(OPEN_KEY, ...entries)
+        .zadd(INDEX_KEY, ...entries)
+        .exec(),
+    )
   }
 
   /** Undoes `register` for a task whose id was taken. */

@@ -16,8 +16,13 @@ import { cancelling, ended, submitted } from './task-transitions.ts'
  * BullMQ's own attempts only cover faults of the wrapper around a handler (Redis gone in the middle of it);
  * the attempts that a task is given are counted in its record.
  */
-const WRAPPER_ATTEMPTS = 1_000
-const WRAPPER_RETRY_MS = 1_000
+const JOB_OPTIONS = {
+  attempts: 1_000,
+  backoff: { type: 'fixed', delay: 1_000 },
+  removeOnComplete: true,
+  removeOnFail: true,
+  stackTraceLimit: 1,
+}
 
 /** What makes a submission one that may be repeated: the same task comes of it however often it is done. */
 export interface Repeatable {
@@ -25,6 +30,15 @@ export interface Repeatable {
   readonly createdAt: number
   readonly once: Once
 }
+
+/** A task that is in Redis, and whether it was not before. */
+interface Recorded {
+  readonly task: TaskRecord
+  readonly isNew: boolean
+}
+
+/** What of a task says how it is queued. */
+type QueuedTask = Pick<TaskRequest, 'id' | 'type' | 'priority' | 'delayMs'>
 
 /** How many tasks wait to be run, run, and wait for their time. */
 export interface QueueCounts {
@@ -61,39 +75,37 @@ export class TaskQueue {
    * or what Redis threw: after having undone what was recorded, unless the submission is `repeatable`.
    */
   async submit(request: TaskRequest, repeatable?: Repeatable): Promise<TaskRecord> {
-    const key = { id: request.id, createdAt: repeatable?.createdAt ?? Date.now() }
-    await this.#tasks.register(key)
-    const { event, write } = submitted(request, key.createdAt)
-    const answer = await this.#tasks.apply(request.id, {
-      event,
-      write: { ...write, once: repeatable?.once },
-    })
+    const [submitted] = await this.submitAll([request], repeatable)
+    if (!submitted || submitted instanceof Error) throw submitted
+    return submitted
+  }
+
+  /** Like `submit`, for some tasks in their order: each is answered by itself or by the error that it met. Never rejects. */
+  async submitAll(
+    requests: readonly TaskRequest[],
+    repeatable?: Repeatable,
+  ): Promise<(TaskRecord | Error)[]> {
+    if (requests.length === 0) return []
+    const createdAt = repeatable?.createdAt ?? Date.now()
+    const keys = requests.map(({ id }) => ({ id, createdAt }))
+    try {
+      await this.#tasks.register(keys)
+    } catch (error) {
+      return requests.map(() => error as Error)
+    }
+    const submissions = await Promise.all(
+      requests.map(request =>
+        this.#record(request, createdAt, repeatable?.once).catch((error: Error) => error),
+      ),
+    )
     // An entry from before a gateway was lost is old, and one without a record may just have been swept.
-    if (repeatable) await this.#tasks.register(key)
-    if (answer.outcome === 'repeated') await this.#enqueueAgain(request, key.createdAt)
-    else if (answer.outcome === 'ok') await this.#enqueueNew(request, key, repeatable !== undefined)
-    else throw await this.#taken(key)
-    const lastEventId = answer.outcome === 'ok' ? formatPosition(answer.first) : answer.lastEventId
-    // As it was accepted; a worker may have it already.
-    return recordOf({ ...write.set, lastEventId })
+    if (repeatable) await this.#tasks.register(keys).catch(() => undefined)
+    return this.#enqueueRecorded(requests, submissions, repeatable !== undefined)
   }
 
   /** Gives a recorded task to the workers. A job that exists already stays as it is. */
-  async enqueue(task: Pick<TaskRequest, 'id' | 'type' | 'priority' | 'delayMs'>): Promise<void> {
-    await this.#queue.add(
-      task.type,
-      {},
-      {
-        jobId: task.id,
-        priority: task.priority,
-        delay: task.delayMs,
-        attempts: WRAPPER_ATTEMPTS,
-        backoff: { type: 'fixed', delay: WRAPPER_RETRY_MS },
-        removeOnComplete: true,
-        removeOnFail: true,
-        stackTraceLimit: 1,
-      },
-    )
+  async enqueue(task: QueuedTask): Promise<void> {
+    await this.#enqueueAll([task])
   }
 
   /**
@@ -152,20 +164,58 @@ export class TaskQueue {
     await this.#queue.close()
   }
 
-  async #enqueueNew(request: TaskRequest, key: TaskKey, isRepeatable: boolean): Promise<void> {
+  /** Answers the task as it was accepted; a worker may have it by then. */
+  async #record(request: TaskRequest, createdAt: number, once: Once | undefined): Promise<Recorded> {
+    const { event, write } = submitted(request, createdAt)
+    const answer = await this.#tasks.apply(request.id, { event, write: { ...write, once } })
+    if (answer.outcome !== 'ok' && answer.outcome !== 'repeated')
+      throw await this.#taken({ id: request.id, createdAt })
+    const lastEventId = answer.outcome === 'ok' ? formatPosition(answer.first) : answer.lastEventId
+    return { task: recordOf({ ...write.set, lastEventId }), isNew: answer.outcome === 'ok' }
+  }
+
+  async #enqueueRecorded(
+    requests: readonly TaskRequest[],
+    submissions: readonly (Recorded | Error)[],
+    isRepeatable: boolean,
+  ): Promise<(TaskRecord | Error)[]> {
+    const recorded = submissions.map(submission => (submission instanceof Error ? null : submission))
     try {
-      await this.enqueue(request)
+      await this.#enqueueAll(requests.filter((_, i) => recorded[i]?.isNew))
+      await Promise.all(
+        recorded.map(
+          (submission, i) =>
+            submission && !submission.isNew && this.#enqueueAgain(requests[i]!, submission.task),
+        ),
+      )
     } catch (error) {
-      // The caller is told that the outcome is unclear. What may be repeated is not undone, since another gateway
+      // The callers are told that the outcome is unclear. What may be repeated is not undone, since another gateway
       // may have answered a repetition by now; the next one queues it, or the reconciler. That does it too where
       // Redis can't be reached for undoing either.
-      if (!isRepeatable) await this.#tasks.forget(key).catch(() => undefined)
-      throw error
+      if (!isRepeatable)
+        await Promise.all(
+          recorded.map(
+            submission => submission && this.#tasks.forget(submission.task).catch(() => undefined),
+          ),
+        )
+      return submissions.map(submission => (submission instanceof Error ? submission : (error as Error)))
     }
+    return submissions.map(submission => (submission instanceof Error ? submission : submission.task))
+  }
+
+  async #enqueueAll(tasks: readonly QueuedTask[]): Promise<void> {
+    if (tasks.length === 0) return
+    await this.#queue.addBulk(
+      tasks.map(({ id, type, priority, delayMs }) => ({
+        name: type,
+        data: {},
+        opts: { ...JOB_OPTIONS, jobId: id, priority, delay: delayMs },
+      })),
+    )
   }
 
   /** Whoever recorded the task may have died before it was queued. Where it has a job that one stays. */
-  async #enqueueAgain(request: TaskRequest, createdAt: number): Promise<void> {
+  async #enqueueAgain(request: TaskRequest, { createdAt }: TaskKey): Promise<void> {
     const task = await this.#tasks.loadState(request.id)
     if (task?.state !== 'queued' && task?.state !== 'scheduled') return
     await this.enqueue({ ...request, delayMs: Math.max(createdAt + request.delayMs - Date.now(), 0) })
@@ -174,7 +224,9 @@ export class TaskQueue {
   async #taken(key: TaskKey): Promise<MillraceError> {
     const other = await this.#tasks.load(key.id)
     if (other?.createdAt !== key.createdAt) await this.#tasks.unregister(key)
-    return new MillraceError('task-exists', `a task with the id ${key.id} exists already`)
+    return new MillraceError('task-exists', `a task with the id ${key.id} exists already`, {
+      errors: [{ path: 'id', message: 'is the id of another task' }],
+    })
   }
 
   async #cancelWaiting(task: TaskRecord, reason: string | undefined): Promise<boolean> {

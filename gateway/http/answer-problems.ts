@@ -44,7 +44,7 @@ function unansweredRequest(ctx: Context): MillraceError | null {
 }
 
 /** A refusal that tells nothing internal; what is behind it goes to the log. */
-function refusalFor(error: unknown, ctx: Context, log: Logger): MillraceError {
+export function refusalFor(error: unknown, ctx: Context, log: Logger): MillraceError {
   const requestId = requestIdOf(ctx)
   if (error instanceof MillraceError) {
     if (error.code === 'internal') log.error({ err: error, requestId }, 'request failed')

@@ -1,6 +1,6 @@
 // What a refused caller is told: problem details (RFC 9457). The one place that maps error codes to statuses.
 
-import type { ErrorCode, MillraceError } from '../../shared/errors.ts'
+import type { ErrorCode, FieldError, MillraceError } from '../../shared/errors.ts'
 
 interface Problem {
   readonly status: number
@@ -44,16 +44,23 @@ export const PROBLEMS: Readonly<Record<ErrorCode, Problem>> = {
 
 export const PROBLEM_TYPE = 'application/problem+json'
 
-/** The body of a refusal, as JSON text. */
-export function problemBody({ code, message, errors }: MillraceError, requestId: string): string {
+/** What a refused caller is told. `errors` is absent where no field is to blame. */
+export interface ProblemDetails {
+  readonly type: string
+  readonly title: string
+  readonly status: number
+  readonly detail: string
+  readonly code: ErrorCode
+  readonly errors?: readonly FieldError[] | undefined
+  readonly requestId: string
+}
+
+export function problemDetails({ code, message, errors }: MillraceError, requestId: string): ProblemDetails {
   const { status, title } = PROBLEMS[code]
-  return JSON.stringify({
-    type: `urn:millrace:problem:${code}`,
-    title,
-    status,
-    detail: message,
-    code,
-    errors,
-    requestId,
-  })
+  return { type: `urn:millrace:problem:${code}`, title, status, detail: message, code, errors, requestId }
+}
+
+/** The body of a refusal, as JSON text. */
+export function problemBody(refusal: MillraceError, requestId: string): string {
+  return JSON.stringify(problemDetails(refusal, requestId))
 }

@@ -18,7 +18,7 @@ export interface TypeParts {
 export async function requestedType(
   submission: { readonly type: string; readonly input: unknown },
   { types, validator }: TypeParts,
-  path: readonly string[] = [],
+  path: readonly PropertyKey[] = [],
 ): Promise<TaskType> {
   const type = await types.find(submission.type)
   if (!type) throw unknownType(await types.list(), dottedPath([...path, 'type']))

@@ -1,29 +1,14 @@
 // POST /v1/tasks
 
 import type Router from '@koa/router'
-import { type IdempotencyRecords, type KeyedRequest, onceOf } from '../../shared/redis-idempotency.ts'
-import { type TaskRecord, viewTask } from '../../shared/task.ts'
-import type { Repeatable, TaskQueue } from '../../shared/task-queue.ts'
+import { type KeyedRequest, onceOf } from '../../shared/redis-idempotency.ts'
+import { viewTask } from '../../shared/task.ts'
 import { checkBody } from '../http/checked-request.ts'
 import { keyedRequest, markReplayed } from '../http/idempotency-key.ts'
 import { readJson } from '../http/request-body.ts'
 import { onlyOnce } from '../idempotency.ts'
-import type { GatewayMetrics } from '../metrics.ts'
-import type { RedisGate } from '../redis-gate.ts'
-import { requestedType, type TypeParts } from './requested-type.ts'
-import { newTaskId, type Submission, submissionSchema, taskRequest } from './submission.ts'
-
-export interface SubmitParts extends TypeParts {
-  readonly gate: RedisGate
-  readonly queue: TaskQueue
-  readonly idempotency: IdempotencyRecords
-  readonly metrics: GatewayMetrics
-  /** How long a task stays after its end, unless it says otherwise. */
-  readonly retainMs: number
-}
-
-/** A task as it is answered. */
-type Accepted = Omit<TaskRecord, 'input'>
+import { newTaskId, type Submission, submissionSchema } from './submission.ts'
+import { type Accepted, accepted, prepare, type SubmitParts } from './submit.ts'
 
 export function submitTaskRoute(router: Router, parts: SubmitParts): void {
   router.post('/v1/tasks', async ctx => {
@@ -46,26 +31,14 @@ async function submitOnce(
   keyed: KeyedRequest | null,
   parts: SubmitParts,
 ): Promise<{ task: Accepted; replayed: boolean }> {
-  if (!keyed) return { task: await submit(submission, parts), replayed: false }
+  if (!keyed) {
+    const request = await prepare(submission, parts)
+    return { task: await parts.queue.submit(request), replayed: false }
+  }
   const memo = { id: submission.id ?? newTaskId(), createdAt: Date.now() }
-  const { answer, replayed } = await onlyOnce(
-    parts.idempotency,
-    keyed,
-    memo,
-    async ({ id, createdAt }): Promise<Accepted> => {
-      const repeatable = { createdAt, once: onceOf(keyed) }
-      const { input: _, ...task } = await submit({ ...submission, id }, parts, repeatable)
-      return task
-    },
-  )
+  const { answer, replayed } = await onlyOnce(parts.idempotency, keyed, memo, async ({ id, createdAt }) => {
+    const request = await prepare({ ...submission, id }, parts)
+    return accepted(await parts.queue.submit(request, { createdAt, once: onceOf(keyed) }))
+  })
   return { task: answer, replayed }
-}
-
-async function submit(
-  submission: Submission,
-  parts: SubmitParts,
-  repeatable?: Repeatable,
-): Promise<TaskRecord> {
-  const type = await requestedType(submission, parts)
-  return parts.queue.submit(taskRequest(submission, type, parts.retainMs), repeatable)
 }

@@ -80,7 +80,7 @@ describe('the reconciler', () => {
   })
 
   test('lets go of entries without a record, but not at once', async () => {
-    await broker.tasks.register({ id: 'nobody', createdAt: Date.now() })
+    await broker.tasks.register([{ id: 'nobody', createdAt: Date.now() }])
     await round()
     expect([await open(), await listed()]).toEqual([1, 1])
     await round(2 * MINUTE_MS)

@@ -210,7 +210,7 @@ describe('a gateway that dies in the middle of a submission', () => {
     }
     expect(await records.claim(keyed, memo)).toMatchObject({ state: 'mine' })
     if (step === 'claim') return memo
-    await tasks.register(memo)
+    await tasks.register([memo])
     if (step === 'entry') return memo
     const request: TaskRequest = {
       ...{ id: memo.id, type: 'a', input: { marker }, delayMs: 0, priority: 0, attempts: 1, backoff: null },

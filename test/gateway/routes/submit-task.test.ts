@@ -245,7 +245,7 @@ describe('input that does not suit the schema', () => {
 
 test('an id that is taken is refused and leaves the first task as it is', async () => {
   const first = await submit({ type: 'anything', id: 'taken', input: { first: true } })
-  expectProblem(await submit({ type: 'anything', id: 'taken', input: {} }), 409, 'task-exists')
+  expectProblem(await submit({ type: 'anything', id: 'taken', input: {} }), 409, 'task-exists', ['id'])
   expect((await read('taken')).body).toEqual(first.body)
   expect(await redis.hget(taskKey('taken'), 'input')).toBe('{"first":true}')
   const members = await redis.zrange(INDEX_KEY, '0', '-1')

@@ -1,0 +1,139 @@
+// POST /v1/tasks/batch
+
+import { randomBytes } from 'node:crypto'
+import { setImmediate as turn } from 'node:timers/promises'
+import type Router from '@koa/router'
+import type { Context } from 'koa'
+import { v7 } from 'uuid'
+import { z } from 'zod'
+import { MillraceError } from '../../shared/errors.ts'
+import type { Logger } from '../../shared/log.ts'
+import { onceOf } from '../../shared/redis-idempotency.ts'
+import { type TaskRequest, viewTask } from '../../shared/task.ts'
+import type { Repeatable } from '../../shared/task-queue.ts'
+import { refusalFor } from '../http/answer-problems.ts'
+import { checkBody, dottedPath } from '../http/checked-request.ts'
+import { keyedRequest, markReplayed } from '../http/idempotency-key.ts'
+import { type ProblemDetails, problemDetails } from '../http/problem.ts'
+import { readJson } from '../http/request-body.ts'
+import { requestIdOf } from '../http/request-id.ts'
+import { onlyOnce } from '../idempotency.ts'
+import { newTaskId, submissionSchema } from './submission.ts'
+import { type Accepted, accepted, prepare, type SubmitParts } from './submit.ts'
+
+const MAX_TASKS = 1_000
+
+/** So many are checked and sent at a time: meanwhile Redis works on those before, and other requests get a turn. */
+const CHUNK = 100
+
+const batchSchema = z.strictObject({ tasks: z.array(z.unknown()).min(1).max(MAX_TASKS) })
+
+/** What came of one of the tasks. */
+type Result = { readonly task: Accepted } | { readonly problem: ProblemDetails }
+
+/** Gives an id to a task that names none itself, by its place in the batch. */
+type IdOf = (index: number) => string
+
+export function submitBatchRoute(router: Router, parts: SubmitParts & { readonly logger: Logger }): void {
+  router.post('/v1/tasks/batch', async ctx => {
+    const body = await readJson(ctx)
+    const { tasks } = checkBody(batchSchema, body)
+    const { results, replayed } = await parts.gate.run(() => submitOnce(tasks, body, parts, ctx))
+    if (replayed) markReplayed(ctx)
+    else countAccepted(results, parts)
+    ctx.status = 207
+    ctx.body = { results: results.map(viewResult) }
+  })
+}
+
+/** Submits the tasks; with a key each becomes one task, however often the request comes. */
+async function submitOnce(
+  tasks: readonly unknown[],
+  body: unknown,
+  parts: SubmitParts & { readonly logger: Logger },
+  ctx: Context,
+): Promise<{ results: Result[]; replayed: boolean }> {
+  const toResult = (outcome: Accepted | Error): Result =>
+    outcome instanceof Error
+      ? { problem: problemDetails(refusalFor(outcome, ctx, parts.logger), requestIdOf(ctx)) }
+      : { task: outcome }
+  const keyed = keyedRequest(ctx, body)
+  if (!keyed) return { results: (await submitAll(tasks, newTaskId, parts)).map(toResult), replayed: false }
+  const memo = { seed: randomBytes(16).toString('hex'), createdAt: Date.now() }
+  const { answer, replayed } = await onlyOnce(parts.idempotency, keyed, memo, async ({ seed, createdAt }) => {
+    const outcomes = await submitAll(tasks, repeatableId(seed, createdAt), parts, {
+      createdAt,
+      once: onceOf(keyed),
+    })
+    // What is unclear now, a repetition finishes.
+    const failed = outcomes.find(outcome => outcome instanceof Error && !(outcome instanceof MillraceError))
+    if (failed) throw failed
+    return outcomes.map(toResult)
+  })
+  return { results: answer, replayed }
+}
+
+/** What comes of each task, in their order. */
+async function submitAll(
+  tasks: readonly unknown[],
+  idOf: IdOf,
+  parts: SubmitParts,
+  repeatable?: Repeatable,
+): Promise<(Accepted | Error)[]> {
+  const chunks: Promise<(Accepted | Error)[]>[] = []
+  for (let from = 0; from < tasks.length; from += CHUNK) {
+    chunks.push(submitChunk(tasks.slice(from, from + CHUNK), from, idOf, parts, repeatable))
+    await turn()
+  }
+  return (await Promise.all(chunks)).flat()
+}
+
+/** Never rejects. */
+async function submitChunk(
+  tasks: readonly unknown[],
+  from: number,
+  idOf: IdOf,
+  parts: SubmitParts,
+  repeatable: Repeatable | undefined,
+): Promise<(Accepted | Error)[]> {
+  const checked = await Promise.all(
+    tasks.map((task, i) => check(task, from + i, idOf, parts).catch((error: Error) => error)),
+  )
+  const requests = checked.filter((outcome): outcome is TaskRequest => !(outcome instanceof Error))
+  const submitted = await parts.queue.submitAll(requests, repeatable)
+  let next = 0
+  return checked.map((outcome, i) => {
+    if (outcome instanceof Error) return outcome
+    const result = submitted[next++]!
+    return result instanceof Error ? underPath(result, ['tasks', from + i]) : accepted(result)
+  })
+}
+
+/** The queue knows no batch. */
+function underPath(error: Error, path: readonly PropertyKey[]): Error {
+  if (!(error instanceof MillraceError)) return error
+  const errors = error.errors?.map(fault => ({ ...fault, path: dottedPath([...path, fault.path]) }))
+  return new MillraceError(error.code, error.message, { ...(errors && { errors }), cause: error })
+}
+
+async function check(task: unknown, index: number, idOf: IdOf, parts: SubmitParts): Promise<TaskRequest> {
+  const path = ['tasks', index]
+  const submission = checkBody(submissionSchema, task, path)
+  return prepare({ ...submission, id: submission.id ?? idOf(index) }, parts, path)
+}
+
+/** The same ids whenever the batch is submitted again; in its order, like those of any batch. */
+function repeatableId(seed: string, createdAt: number): IdOf {
+  const random = Buffer.from(seed, 'hex')
+  const first = random.readUInt32BE() >>> 2
+  return index => v7({ random, msecs: createdAt, seq: first + index })
+}
+
+function countAccepted(results: readonly Result[], { metrics }: SubmitParts): void {
+  for (const result of results) if ('task' in result) metrics.tasksSubmitted.inc({ type: result.task.type })
+}
+
+function viewResult(result: Result): object {
+  if ('problem' in result) return { status: result.problem.status, problem: result.problem }
+  return { status: 202, task: viewTask(result.task) }
+}
