@@ -25,6 +25,7 @@ import { healthRoutes } from './routes/health.ts'
 import { listTasksRoute } from './routes/list-tasks.ts'
 import { publishEventsRoute } from './routes/publish-events.ts'
 import { readTaskRoute } from './routes/read-task.ts'
+import { retryTaskRoute } from './routes/retry-task.ts'
 import { scheduleRoutes } from './routes/schedules.ts'
 import { submitBatchRoute } from './routes/submit-batch.ts'
 import { submitTaskRoute } from './routes/submit-task.ts'
@@ -75,6 +76,7 @@ function createRouter(parts: AppParts): Router {
   listTasksRoute(router, parts)
   readTaskRoute(router, parts)
   cancelTaskRoute(router, parts)
+  retryTaskRoute(router, parts)
   scheduleRoutes(router, parts)
   publishEventsRoute(router, parts)
   eventStreamRoutes(router, parts)

@@ -8,6 +8,7 @@ export type ErrorCode =
   | 'invalid-input'
   | 'unknown-task-type'
   | 'task-exists'
+  | 'not-retryable'
   | 'idempotency-key-reused'
   | 'idempotency-in-progress'
   | 'task-not-found'

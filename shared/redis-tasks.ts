@@ -37,6 +37,7 @@ const HEADER_FIELDS = [
   'finishedAt',
   'lastEventId',
   'scheduleId',
+  'retryOf',
 ]
 
 /** A record as a list shows it. */

@@ -22,6 +22,7 @@ export function newTaskFields(request: TaskRequest, now: number): Record<string,
     ...(request.backoff && { backoff: JSON.stringify(request.backoff) }),
     ...(delayed && { runAt: now + request.delayMs }),
     ...(request.scheduleId !== undefined && { scheduleId: request.scheduleId }),
+    ...(request.retryOf !== undefined && { retryOf: request.retryOf }),
     ...(request.expiresInMs !== null && { expiresAt: now + request.expiresInMs }),
   }
 }
@@ -66,6 +67,7 @@ export function parseTaskFields(fields: Fields): TaskRecord | null {
     finishedAt: numberOrNull(fields.finishedAt),
     lastEventId: fields.lastEventId ?? '',
     scheduleId: fields.scheduleId ?? null,
+    retryOf: fields.retryOf ?? null,
   }
 }
 

@@ -63,6 +63,8 @@ export interface TaskRequest {
   readonly retainMs: number
   /** The schedule that submits it. */
   readonly scheduleId?: string
+  /** The ended task that it runs again. */
+  readonly retryOf?: string
 }
 
 /** The record of a task. Times in ms since 1970. */
@@ -99,6 +101,7 @@ export interface TaskRecord {
   readonly finishedAt: number | null
   readonly lastEventId: string
   readonly scheduleId: string | null
+  readonly retryOf: string | null
 }
 
 /** A task as the HTTP API shows it. */
@@ -116,6 +119,7 @@ export interface TaskView {
   readonly finishedAt: string | null
   readonly lastEventId: string
   readonly scheduleId?: string
+  readonly retryOf?: string
   readonly links: { readonly self: string; readonly events: string; readonly cancel: string }
 }
 
@@ -135,6 +139,7 @@ export function viewTask(task: Omit<TaskRecord, 'input'>): TaskView {
     finishedAt: isoOrNull(task.finishedAt),
     lastEventId: task.lastEventId,
     ...(task.scheduleId !== null && { scheduleId: task.scheduleId }),
+    ...(task.retryOf !== null && { retryOf: task.retryOf }),
     links: { self, events: `${self}/events`, cancel: `${self}/cancel` },
   }
 }

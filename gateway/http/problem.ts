@@ -23,6 +23,7 @@ export const PROBLEMS: Readonly<Record<ErrorCode, Problem>> = {
   'not-acceptable': { status: 406, title: 'There is no such representation' },
   'request-timeout': { status: 408, title: 'The request took too long' },
   'task-exists': { status: 409, title: 'The task exists already' },
+  'not-retryable': { status: 409, title: 'The task can not be run again' },
   'idempotency-in-progress': {
     status: 409,
     title: 'The first request is in progress',

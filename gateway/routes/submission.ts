@@ -2,7 +2,7 @@
 
 import { v7 } from 'uuid'
 import { z } from 'zod'
-import { TASK_ID, type TaskRequest } from '../../shared/task.ts'
+import { TASK_ID, type TaskRecord, type TaskRequest } from '../../shared/task.ts'
 import type { TaskType } from '../../shared/task-types.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
@@ -46,5 +46,22 @@ export function taskRequest(submission: Submission, type: TaskType, retainMs: nu
     timeoutMs: submission.timeoutMs ?? type.timeoutMs,
     expiresInMs: submission.expiresInMs ?? null,
     retainMs: submission.retainMs ?? retainMs,
+  }
+}
+
+/** The task that runs an ended one again, at once, as that was asked for. */
+export function retryRequest(task: TaskRecord, id: string): TaskRequest {
+  return {
+    id,
+    type: task.type,
+    input: task.input,
+    delayMs: 0,
+    priority: task.priority,
+    attempts: task.attempts,
+    backoff: task.backoff,
+    timeoutMs: task.timeoutMs,
+    expiresInMs: task.expiresAt === null ? null : task.expiresAt - task.createdAt,
+    retainMs: task.retainMs,
+    retryOf: task.id,
   }
 }

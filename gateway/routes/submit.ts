@@ -1,12 +1,15 @@
 // What all ways to submit a task have in common.
 
-import type { IdempotencyRecords } from '../../shared/redis-idempotency.ts'
-import type { TaskRecord, TaskRequest } from '../../shared/task.ts'
+import type { Context } from 'koa'
+import { type IdempotencyRecords, type KeyedRequest, onceOf } from '../../shared/redis-idempotency.ts'
+import { type TaskRecord, type TaskRequest, viewTask } from '../../shared/task.ts'
 import type { TaskQueue } from '../../shared/task-queue.ts'
+import { markReplayed } from '../http/idempotency-key.ts'
+import { onlyOnce } from '../idempotency.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import type { RedisGate } from '../redis-gate.ts'
 import { requestedType, type TypeParts } from './requested-type.ts'
-import { type Submission, taskRequest } from './submission.ts'
+import { newTaskId, type Submission, taskRequest } from './submission.ts'
 
 export interface SubmitParts extends TypeParts {
   readonly gate: RedisGate
@@ -32,4 +35,37 @@ export async function prepare(
   path: readonly PropertyKey[] = [],
 ): Promise<TaskRequest> {
   return taskRequest(submission, await requestedType(submission, parts, path), parts.retainMs)
+}
+
+/**
+ * Submits a task and answers it. With a key one task becomes of the request, however often it comes; `request` may
+ * then be asked for it again, but not when the answer is known. The id that it is given is a new one.
+ */
+export async function submitTask(
+  ctx: Context,
+  keyed: KeyedRequest | null,
+  parts: SubmitParts,
+  request: (id: string) => Promise<TaskRequest>,
+): Promise<void> {
+  const { task, replayed } = await parts.gate.run(() => submitOnce(keyed, parts, request))
+  if (replayed) markReplayed(ctx)
+  else parts.metrics.tasksSubmitted.inc({ type: task.type })
+  const view = viewTask(task)
+  ctx.status = 202
+  ctx.set('Location', view.links.self)
+  ctx.body = view
+}
+
+async function submitOnce(
+  keyed: KeyedRequest | null,
+  { queue, idempotency }: SubmitParts,
+  request: (id: string) => Promise<TaskRequest>,
+): Promise<{ task: Accepted; replayed: boolean }> {
+  const id = newTaskId()
+  if (!keyed) return { task: await queue.submit(await request(id)), replayed: false }
+  const memo = { id, createdAt: Date.now() }
+  const { answer, replayed } = await onlyOnce(idempotency, keyed, memo, async ({ id, createdAt }) =>
+    accepted(await queue.submit(await request(id), { createdAt, once: onceOf(keyed) })),
+  )
+  return { task: answer, replayed }
 }

@@ -83,6 +83,16 @@ test('a running task is cancelled through the gateway that did not take it', asy
   expect(types).toEqual(['queued', 'started', 'cancelling', 'cancelled'])
 })
 
+test('a cancelled task runs again as a new one', async () => {
+  const { body } = await submit({ type: 'countdown', input: { steps: 1, intervalMs: 500 } })
+  await call(`${one.url}/v1/tasks/${body.id}/cancel`, { method: 'POST' })
+  await inState(body.id, 'cancelled')
+  const again = await call(`${other.url}/v1/tasks/${body.id}/retry`, { method: 'POST' })
+  expect(again.status).toBe(202)
+  const task = await inState(again.body.id, 'completed')
+  expect(task).toMatchObject({ retryOf: body.id, result: { steps: 1 } })
+})
+
 test('a task that waits too long expires', async () => {
   const { body } = await submit({ type: 'countdown', delayMs: 300, expiresInMs: 1 })
   const task = await inState(body.id, 'expired')

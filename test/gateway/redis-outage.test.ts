@@ -60,9 +60,12 @@ function everyEntrance({ url }: TestGateway): Promise<Answer[]> {
   const json = { headers: { Accept: 'application/json' } }
   return Promise.all([
     call(`${url}/v1/tasks`, { body: { type: 'a' } }),
+    call(`${url}/v1/tasks`, { body: { type: 'a' }, headers: { 'Idempotency-Key': 'k' } }),
+    call(`${url}/v1/tasks/batch`, { body: { tasks: [{ type: 'a' }, { type: 'a' }] } }),
     call(`${url}/v1/tasks`),
     call(`${url}/v1/tasks/some-id`),
     call(`${url}/v1/tasks/some-id/cancel`, { method: 'POST' }),
+    call(`${url}/v1/tasks/some-id/retry`, { method: 'POST' }),
     call(`${url}/v1/channels/news/events`, { body: { data: 1 } }),
     call(`${url}/v1/channels/news/events`, json),
     call(`${url}/v1/tasks/some-id/events`, json),

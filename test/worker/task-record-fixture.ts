@@ -29,6 +29,7 @@ export function taskRecord(fields: Partial<TaskRecord> = {}): TaskRecord {
     finishedAt: null,
     lastEventId: '1-1',
     scheduleId: null,
+    retryOf: null,
     ...fields,
   }
 }
