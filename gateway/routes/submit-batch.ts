@@ -58,7 +58,13 @@ async function submitOnce(
       ? { problem: problemDetails(refusalFor(outcome, ctx, parts.logger), requestIdOf(ctx)) }
       : { task: outcome }
   const keyed = keyedRequest(ctx, body)
-  if (!keyed) return { results: (await submitAll(tasks, newTaskId, parts)).map(toResult), replayed: false }
+  if (!keyed) {
+    const outcomes = await submitAll(tasks, newTaskId, parts)
+    const unclear = outcomes.find(isUnclear)
+    // With nothing to tell apart, the whole is answered as any other request while Redis is away.
+    if (unclear && outcomes.every(outcome => outcome instanceof Error)) throw unclear
+    return { results: outcomes.map(toResult), replayed: false }
+  }
   const memo = { seed: randomBytes(16).toString('hex'), createdAt: Date.now() }
   const { answer, replayed } = await onlyOnce(parts.idempotency, keyed, memo, async ({ seed, createdAt }) => {
     const outcomes = await submitAll(tasks, repeatableId(seed, createdAt), parts, {
@@ -66,11 +72,16 @@ async function submitOnce(
       once: onceOf(keyed),
     })
     // What is unclear now, a repetition finishes.
-    const failed = outcomes.find(outcome => outcome instanceof Error && !(outcome instanceof MillraceError))
-    if (failed) throw failed
+    const unclear = outcomes.find(isUnclear)
+    if (unclear) throw unclear
     return outcomes.map(toResult)
   })
   return { results: answer, replayed }
+}
+
+/** Whether it is no refusal: something may have come of the task. */
+function isUnclear(outcome: Accepted | Error): boolean {
+  return outcome instanceof Error && !(outcome instanceof MillraceError)
 }
 
 /** What comes of each task, in their order. */

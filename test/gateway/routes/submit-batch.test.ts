@@ -123,11 +123,7 @@ describe('a batch', () => {
   test('that Redis has no memory for leaves nothing half-recorded', async () => {
     await redis.config('SET', 'maxmemory', '1mb')
     try {
-      const { status, body } = await submit(numbered(3, 'too-much'))
-      expect(status).toBe(207)
-      expect(body.results.map(({ problem }: { problem: { code: string } }) => problem.code)).toEqual(
-        new Array(3).fill('redis-unavailable'),
-      )
+      expectProblem(await submit(numbered(3, 'too-much')), 503, 'redis-unavailable')
     } finally {
       await redis.config('SET', 'maxmemory', '0')
     }
@@ -138,14 +134,32 @@ describe('a batch', () => {
   test('whose jobs Redis refuses is not half-recorded either', async () => {
     await redis.call('ACL', 'SETUSER', 'default', 'resetkeys', '~mr:*')
     try {
-      const { body } = await submit(numbered(3, 'no-job'))
-      expect(body.results[2]).toMatchObject({ status: 503, problem: { code: 'redis-unavailable' } })
+      expectProblem(await submit(numbered(3, 'no-job')), 503, 'redis-unavailable')
     } finally {
       await redis.call('ACL', 'SETUSER', 'default', 'allkeys')
     }
     const members = await redis.zrange(INDEX_KEY, '0', '-1')
     expect(members.filter(member => member.includes('no-job'))).toEqual([])
     expect(await redis.exists(taskKey('no-job-1'))).toBe(0)
+  })
+
+  test('of which Redis takes some says which', async () => {
+    const taken = ['~mr:{task:taken*', '~mr:open', '~mr:index', '~mr:types', '~{mr}:*']
+    await redis.call('ACL', 'SETUSER', 'default', 'resetkeys', ...taken)
+    try {
+      const { status, body } = await submit([
+        { type: 'a', id: 'taken' },
+        { type: 'a', id: 'not-taken' },
+      ])
+      expect(status).toBe(207)
+      expect(body.results).toMatchObject([
+        { status: 202, task: { id: 'taken' } },
+        { status: 503, problem: { code: 'redis-unavailable' } },
+      ])
+    } finally {
+      await redis.call('ACL', 'SETUSER', 'default', 'allkeys', 'allchannels')
+    }
+    expect((await call(`${gateway.url}/v1/tasks/taken`)).status).toBe(200)
   })
 })
 
