@@ -1,4 +1,4 @@
-// A server under test as a process of its own: a gateway as it ships, or one of the references.
+// A server under test as a process of its own: a gateway or worker as it ships, or one of the references.
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -9,12 +9,14 @@ import { endChild } from './command-process.ts'
 import { cpuMs, residentBytes } from './process-usage.ts'
 import type { ControlRequest } from './server-control.ts'
 
-export type ServerKind = 'gateway' | 'raw-http' | 'raw-redis'
+export type ServerKind = 'gateway' | 'raw-http' | 'raw-redis' | 'worker' | 'bare-bullmq'
 
 const SCRIPTS: Record<ServerKind, string> = {
   gateway: 'dist/gateway/main.js',
   'raw-http': 'dist/bench/reference/raw-http.js',
   'raw-redis': 'dist/bench/reference/raw-redis.js',
+  worker: 'dist/worker/main.js',
+  'bare-bullmq': 'dist/bench/reference/bare-bullmq.js',
 }
 
 const START_TIMEOUT_MS = 20_000
@@ -24,23 +26,28 @@ const COLLECTIONS = 6
 const COLLECTION_PAUSE_MS = 250
 
 export class BenchServer {
+  /** 0 where nothing listens. */
   readonly port: number
   /** Of metrics and health; null where there is none. */
   readonly opsUrl: string | null
   readonly #child: ChildProcess
 
-  private constructor(child: ChildProcess, ready: { url: string; opsUrl?: string }) {
+  private constructor(child: ChildProcess, ready: { url?: string; opsUrl?: string }) {
     this.#child = child
-    this.port = Number(new URL(ready.url).port)
+    this.port = ready.url ? Number(new URL(ready.url).port) : 0
     this.opsUrl = ready.opsUrl ?? null
   }
 
-  /** Resolves when it listens. All kinds are started alike, with the same flags. */
-  static async start(kind: ServerKind, redisUrl: string): Promise<BenchServer> {
+  /** Resolves when it is ready. All kinds are started alike, with the same flags. */
+  static async start(
+    kind: ServerKind,
+    redisUrl: string,
+    env: Record<string, string> = {},
+  ): Promise<BenchServer> {
     const control = pathToFileURL(join(projectRoot(), 'dist/bench/server-control.js')).href
     const child = fork(join(projectRoot(), SCRIPTS[kind]), [redisUrl], {
       // Nothing else of this process's environment: configured as shipped.
-      env: { REDIS_URL: redisUrl, PORT: '0', MILLRACE_OPS_PORT: '0' },
+      env: { REDIS_URL: redisUrl, PORT: '0', MILLRACE_OPS_PORT: '0', ...env },
       execArgv: ['--enable-source-maps', '--expose-gc', '--import', control],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     })

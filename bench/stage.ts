@@ -22,13 +22,8 @@ export interface Stage {
 }
 
 /** Sets up, lets `use` run, and ends everything whatever happens. */
-export async function onStage<T>(kind: ServerKind, use: (stage: Stage) => Promise<T>): Promise<T> {
-  const parts: { stop(): Promise<void> }[] = []
-  const started = <P extends { stop(): Promise<void> }>(part: P): P => {
-    parts.push(part)
-    return part
-  }
-  try {
+export function onStage<T>(kind: ServerKind, use: (stage: Stage) => Promise<T>): Promise<T> {
+  return withParts(async started => {
     const redis = started(await startRedis())
     const server = started(await BenchServer.start(kind, redis.url))
     const viewers = started(new CommandProcess<ViewerCommands>('viewers', script('load/viewers.js')))
@@ -39,7 +34,37 @@ export async function onStage<T>(kind: ServerKind, use: (stage: Stage) => Promis
       server: server.cpuMs,
       redis: kind === 'raw-http' ? 0 : cpuMs(redis.pid),
     })
-    return await use({ server, redis, viewers, publisher, serverCpuMs })
+    return use({ server, redis, viewers, publisher, serverCpuMs })
+  })
+}
+
+/** What a worker is measured on: a Redis and the worker. */
+export type WorkerStage = Pick<Stage, 'server' | 'redis' | 'serverCpuMs'>
+
+export function onWorkerStage<T>(
+  kind: ServerKind,
+  env: Record<string, string>,
+  use: (stage: WorkerStage) => Promise<T>,
+): Promise<T> {
+  return withParts(async started => {
+    const redis = started(await startRedis())
+    const server = started(await BenchServer.start(kind, redis.url, env))
+    const serverCpuMs = () => ({ server: server.cpuMs, redis: cpuMs(redis.pid) })
+    return use({ server, redis, serverCpuMs })
+  })
+}
+
+interface Part {
+  stop(): Promise<void>
+}
+
+async function withParts<T>(use: (started: <P extends Part>(part: P) => P) => Promise<T>): Promise<T> {
+  const parts: Part[] = []
+  try {
+    return await use(part => {
+      parts.push(part)
+      return part
+    })
   } finally {
     await Promise.all(parts.map(part => part.stop()))
   }

@@ -53,6 +53,10 @@ export interface TaskWrite {
   readonly unlessCancelled?: boolean
   /** Comes before all other conditions: what was done is not refused because it was done. */
   readonly once?: Once | undefined
+  /** Nothing is written when the task was to be started before this time, in ms since 1970. */
+  readonly unlessExpired?: number
+  /** Fields of the task's state to answer, as they are then. */
+  readonly returning?: readonly string[]
   /** Fields of the task's state to set; null deletes the field. */
   readonly set: Readonly<Record<string, string | number | null>>
   /** From now on the task and its log expire after this long; absent = they stay. */
@@ -64,14 +68,14 @@ export type OnceAppend = { outcome: 'ok' | 'repeated'; first: Position } | { out
 
 /** The answer to an append to a task's log. Everything but `ok` and `repeated` changed nothing. */
 export type TaskAppend =
-  | { outcome: 'ok'; first: Position; cancelRequested: boolean }
+  | { outcome: 'ok'; first: Position; cancelRequested: boolean; values?: readonly (string | null)[] }
   | { outcome: 'repeated'; lastEventId: string; cancelRequested: boolean }
   | { outcome: 'reused' }
   | { outcome: 'exists' }
   | { outcome: 'unknown' }
   /** The writer belongs to an older run. */
   | { outcome: 'fenced'; state: string }
-  /** The task is in a state that the transition does not start from. */
+  /** The task is in a state that the transition does not start from, or its time to start has passed. */
   | { outcome: 'refused'; state: string }
   /** The task is to be cancelled and the write gives way to that. */
   | { outcome: 'cancelling' }

@@ -44,7 +44,7 @@ const ROLES = {
 /** Opens a connection, which reconnects for ever. Its errors go to the log, once for each outage. */
 export function connectRedis(url: string, role: keyof typeof ROLES, log: Logger): Redis {
   const redis = new Redis(url, { ...COMMON, ...ROLES[role], connectionName: `millrace-${role}` })
-  if (role === 'gateway') gatherWrites(redis)
+  if (role !== 'subscriber') gatherWrites(redis)
   let away = false
   redis.on('error', (error: Error) => {
     if (!away) log.warn({ connection: role, err: error }, 'Redis is away')
@@ -64,18 +64,32 @@ export function connectRedis(url: string, role: keyof typeof ROLES, log: Logger)
 function gatherWrites(redis: Redis): void {
   redis.on('connect', () => {
     const { stream } = redis
-    const write = stream.write.bind(stream) as (...args: unknown[]) => boolean
-    let corked = false
-    stream.write = (...args: unknown[]) => {
-      if (!corked) {
-        corked = true
-        stream.cork()
-        setImmediate(() => {
-          corked = false
-          stream.uncork()
-        })
+    const write = stream.write.bind(stream) as (chunk: string | Buffer) => boolean
+    let gathered: (string | Buffer)[] = []
+    const flush = () => {
+      const chunks = gathered
+      gathered = []
+      // What was not sent is sent again, or refused, by ioredis.
+      if (!stream.writable) return
+      stream.cork()
+      // Commands are text but for those with binary arguments; one long string is written faster than many.
+      let text = ''
+      for (const chunk of chunks) {
+        if (typeof chunk === 'string') {
+          text += chunk
+          continue
+        }
+        if (text) write(text)
+        write(chunk)
+        text = ''
       }
-      return write(...args)
+      if (text) write(text)
+      stream.uncork()
+    }
+    // ioredis neither asks for an encoding nor heeds the answer.
+    stream.write = (chunk: string | Buffer) => {
+      if (gathered.push(chunk) === 1) setImmediate(flush)
+      return true
     }
   })
 }

@@ -21,7 +21,8 @@ import { logKey, onceKey, taskKey, topicKey } from './keys.ts'
 const lua = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8')
 
 interface ScriptCommands {
-  millraceAppend(numberOfKeys: number, ...args: (string | number)[]): Promise<string[]>
+  /** Arguments as one array: ioredis copies those that are spread several times. */
+  millraceAppend(numberOfKeys: number, args: Argument[]): Promise<AppendReply>
   millraceNewEpoch(key: string, epoch: number, seq: number): Promise<null>
   millraceReadPage(key: string, after: string, maxEvents: number, maxBytes: number): unknown
   millraceReadPageBuffer(
@@ -31,6 +32,8 @@ interface ScriptCommands {
     maxBytes: number,
   ): Promise<[Buffer, RawEntry[]]>
 }
+type Argument = string | number
+type AppendReply = [outcome?: string, detail?: string, cancel?: string, values?: (string | null)[]]
 type RawEntry = [id: Buffer, fields: Buffer[]]
 
 export interface EventLogRetention {
@@ -71,23 +74,25 @@ export class RedisEventLog implements EventLog {
 
   async appendToTask(taskId: string, events: readonly NewEvent[], write: TaskWrite): Promise<TaskAppend> {
     const channel = taskChannel(taskId)
-    const fields = Object.entries(write.set).flatMap(([field, value]) => [field, value ?? ''])
-    const { once } = write
+    const { from, run = '', unlessCancelled, unlessExpired = '', returning = [], once, expireMs = 0 } = write
     const keys = [logKey(channel), taskKey(taskId), ...(once ? [onceKey(channel, once.key)] : [])]
-    const [outcome = '', detail = '', cancel] = await this.#redis.millraceAppend(
-      keys.length,
+    const args: Argument[] = [
       ...keys,
-      ...this.#appendArguments(channel, this.#retention.taskMaxEvents, write.expireMs ?? 0, once, events),
-      write.from.join(' '),
-      write.run ?? '',
-      write.write ?? '',
-      write.unlessCancelled ? '1' : '',
-      ...fields,
-    )
+      ...this.#appendArguments(channel, this.#retention.taskMaxEvents, expireMs, once, events),
+    ]
+    args.push(from.join(' '), run, write.write ?? '', unlessCancelled ? '1' : '', unlessExpired)
+    args.push(returning.length, ...returning)
+    for (const field in write.set) args.push(field, write.set[field] ?? '')
+
+    const [outcome = '', detail = '', cancel, values] = await this.#redis.millraceAppend(keys.length, args)
     const cancelRequested = cancel === '1'
     switch (outcome) {
-      case 'ok':
-        return { outcome, first: this.#noteReached(channel, detail, events.length), cancelRequested }
+      case 'ok': {
+        const first = this.#noteReached(channel, detail, events.length)
+        // Nothing follows the end of a task.
+        if (write.expireMs !== undefined) this.#reached.delete(channel)
+        return { outcome, first, cancelRequested, ...(values && { values }) }
+      }
       case 'repeated':
         return { outcome, lastEventId: detail, cancelRequested }
       case 'fenced':
@@ -131,14 +136,11 @@ export class RedisEventLog implements EventLog {
     })
   }
 
-  #appendToChannel(channel: string, events: readonly NewEvent[], once?: Once): Promise<string[]> {
+  #appendToChannel(channel: string, events: readonly NewEvent[], once?: Once): Promise<AppendReply> {
     const { maxEvents, ttlMs } = this.#retention.channels
     const keys = [logKey(channel), ...(once ? [onceKey(channel, once.key)] : [])]
-    return this.#redis.millraceAppend(
-      keys.length,
-      ...keys,
-      ...this.#appendArguments(channel, maxEvents, ttlMs, once, events),
-    )
+    const args = this.#appendArguments(channel, maxEvents, ttlMs, once, events)
+    return this.#redis.millraceAppend(keys.length, [...keys, ...args])
   }
 
   #appendArguments(
@@ -147,9 +149,9 @@ export class RedisEventLog implements EventLog {
     expireMs: number,
     once: Once | undefined,
     events: readonly NewEvent[],
-  ): (string | number)[] {
+  ): Argument[] {
     const known = this.#reached.get(channel)
-    const args: (string | number)[] = [
+    const args: Argument[] = [
       'PUBLISH',
       topicKey(channel),
       maxEvents,

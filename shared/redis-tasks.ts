@@ -109,6 +109,16 @@ export class TaskStore {
     return state && lastEventId ? { state: state as TaskState, lastEventId } : null
   }
 
+  /** When each of the tasks was created, in ms since 1970; null where there is none. */
+  async loadTimes(taskIds: readonly string[]): Promise<(number | null)[]> {
+    const pipeline = this.#redis.pipeline()
+    for (const id of taskIds) pipeline.hget(taskKey(id), 'createdAt')
+    return ((await pipeline.exec()) ?? []).map(([error, time]) => {
+      if (error) throw error
+      return time === null ? null : Number(time)
+    })
+  }
+
   /** Records without their large parts, in the order asked; null where there is none. */
   async loadHeaders(taskIds: readonly string[]): Promise<(TaskHeader | null)[]> {
     return (await this.#loadFields(taskIds, HEADER_FIELDS)).records
@@ -122,9 +132,9 @@ export class TaskStore {
     return taskIds.filter((_, i) => replies[i]?.[1] === '1')
   }
 
-  /** An ended task needs no more watching. */
-  async close(task: TaskKey): Promise<void> {
-    await this.#redis.zrem(OPEN_KEY, taskMember(task))
+  /** Ended tasks need no more watching. */
+  async close(tasks: readonly TaskKey[]): Promise<void> {
+    await this.#redis.zrem(OPEN_KEY, ...tasks.map(taskMember))
   }
 
   /** Notes that a worker gave a run back in good order, so that the next run does not count it as lost. */

@@ -236,7 +236,7 @@ export class TaskQueue {
       { now: Date.now(), from: ['scheduled', 'queued'] },
     )
     if ((await this.#tasks.apply(task.id, transition)).outcome !== 'ok') return false
-    await this.#tasks.close(task)
+    await this.#tasks.close([task])
     // A worker that takes the job in this moment sees that the task has ended.
     await this.remove(task.id).catch(() => undefined)
     return true

@@ -37,6 +37,35 @@ export function recordOf(fields: Readonly<Record<string, string | number | null>
   return record
 }
 
+/** What a worker needs to know of a task to run it. */
+export type RunnableTask = Pick<TaskRecord, (typeof RUNNABLE_FIELDS)[number]>
+
+export const RUNNABLE_FIELDS = [
+  'id',
+  'type',
+  'attempt',
+  'attempts',
+  'backoff',
+  'run',
+  'input',
+  'timeoutMs',
+  'retainMs',
+  'createdAt',
+  'startedAt',
+] as const
+
+/** From the values of {@link RUNNABLE_FIELDS}. */
+export function runnableTask(values: readonly (string | null)[]): RunnableTask {
+  const fields: Fields = {}
+  RUNNABLE_FIELDS.forEach((name, i) => {
+    const value = values[i]
+    if (value !== null && value !== undefined) fields[name] = value
+  })
+  const task = parseTaskFields(fields)
+  if (!task) throw new Error('these are not the fields of a task')
+  return task
+}
+
 /** Reads a hash as HGETALL gives it; null when it is empty, as that of an unknown task is. */
 export function parseTaskFields(fields: Fields): TaskRecord | null {
   if (fields.id === undefined) return null

@@ -4,7 +4,7 @@
 import type { NewEvent } from './event.ts'
 import type { TaskWrite } from './event-log.ts'
 import { type TaskError, type TaskRecord, type TaskRequest, taskEvent } from './task.ts'
-import { newTaskFields } from './task-record.ts'
+import { newTaskFields, RUNNABLE_FIELDS } from './task-record.ts'
 
 /** One event and the write that goes with it. */
 export interface Transition {
@@ -49,13 +49,34 @@ export function due(task: TaskRecord, now: number): Transition {
   }
 }
 
+interface Start {
+  readonly worker: string
+  readonly token: string
+  readonly now: number
+}
+
+/**
+ * A worker begins the first run of a task of which it knows no more than the id. It is refused where another step
+ * comes first: the task is not due, has expired, was cancelled, has run before.
+ */
+export function startedFirst(taskId: string, { worker, token, now }: Start): Transition {
+  return {
+    event: taskEvent(taskId, 1, 'started', { worker, run: 1 }, now),
+    write: {
+      from: ['queued'],
+      run: 0,
+      unlessCancelled: true,
+      unlessExpired: now,
+      set: { state: 'running', run: 1, runToken: token, startedAt: now },
+      returning: RUNNABLE_FIELDS,
+    },
+  }
+}
+
 /**
  * A worker begins a run. Every older run may no longer write.
  */
-export function started(
-  task: TaskRecord,
-  { worker, token, now }: { worker: string; token: string; now: number },
-): Transition {
+export function started(task: TaskRecord, { worker, token, now }: Start): Transition {
   const run = task.run + 1
   return {
     event: taskEvent(task.id, task.attempt, 'started', { worker, run }, now),
@@ -82,7 +103,7 @@ export function lostRuns(task: TaskRecord): number {
 
 /** An attempt failed and another one follows after `delayMs`. */
 export function retrying(
-  task: TaskRecord,
+  task: Pick<TaskRecord, 'id' | 'attempt'>,
   { run, error, delayMs, now }: { run: number; error: TaskError; delayMs: number; now: number },
 ): Transition {
   const runAt = now + delayMs
@@ -126,7 +147,6 @@ export function ended(
       set: {
         state,
         finishedAt: now,
-        runAt: null,
         ...(outcome.state === 'completed' && { result: JSON.stringify(outcome.result ?? null) }),
         ...(outcome.state === 'failed' && { error: JSON.stringify(outcome.error) }),
       },

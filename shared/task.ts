@@ -82,7 +82,7 @@ export interface TaskRecord {
   readonly lostRuns: number
   /** The run that its worker gave back in good order before it had an outcome; such a run is not lost. */
   readonly handedBackRun: number | null
-  /** BullMQ's lock token of the current run. */
+  /** What the worker that began the current run knows it by. */
   readonly runToken: string | null
   readonly input: unknown
   readonly priority: number

@@ -1,7 +1,6 @@
 // Writes the events of one run to the task's log, in order: while one append is under way the next events gather
 // and go as one batch. Each append has a number within the run, so that one that is sent twice happens once.
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { NewEvent } from '../shared/event.ts'
 import type { EventLog, TaskAppend, TaskWrite } from '../shared/event-log.ts'
 import type { Logger } from '../shared/log.ts'
@@ -48,7 +47,6 @@ export class EventWriter {
   readonly #log: EventLog
   readonly #logger: Logger
   readonly #run: WriterRun
-  readonly #closed = new AbortController()
   /** Oldest first; an entry leaves it when it is recorded. */
   #pending: Entry[] = []
   #pendingBytes = 0
@@ -58,6 +56,8 @@ export class EventWriter {
   #writes = 0
   #flushing = false
   #ending = false
+  #closed = false
+  #endPause: () => void = () => undefined
 
   constructor(log: EventLog, run: WriterRun, logger: Logger) {
     this.#log = log
@@ -91,7 +91,7 @@ export class EventWriter {
    * the transition gives way to a cancellation that was asked for.
    */
   async finish({ event, write }: Transition): Promise<TaskAppend> {
-    if (this.#closed.signal.aborted) return FENCED
+    if (this.#closed) return FENCED
     this.#ending = true
     return this.#enqueue(event, write)
   }
@@ -99,7 +99,8 @@ export class EventWriter {
   /** Nothing is written any more; whatever is pending is refused. */
   close(): void {
     this.#ending = true
-    this.#closed.abort()
+    this.#closed = true
+    this.#endPause()
     clearTimeout(this.#progressTimer)
     for (const entry of this.#pending.splice(0)) {
       if (entry.final) entry.resolve(FENCED)
@@ -126,7 +127,7 @@ export class EventWriter {
     try {
       // Whatever the handler says in the same tick goes along.
       await Promise.resolve()
-      while (!this.#closed.signal.aborted) {
+      while (!this.#closed) {
         const entries = this.#pending.slice(0, MAX_BATCH_EVENTS)
         const final = entries.at(-1)?.final
         const progress = final || this.#progressIsDue() ? this.#progress : null
@@ -169,15 +170,25 @@ export class EventWriter {
 
   /** Null when the writer was closed meanwhile. */
   async #appendUntilAnswered(events: NewEvent[], write: TaskWrite): Promise<TaskAppend | null> {
-    while (!this.#closed.signal.aborted) {
+    while (!this.#closed) {
       try {
         return await this.#log.appendToTask(this.#run.taskId, events, write)
       } catch (error) {
         this.#logger.warn({ err: error, task: this.#run.taskId }, 'events could not be recorded')
-        await sleep(RETRY_MS, undefined, { signal: this.#closed.signal }).catch(() => undefined)
+        await this.#pause()
       }
     }
     return null
+  }
+
+  /** Until the next try; closing the writer ends it. */
+  async #pause(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined
+    await new Promise<void>(resolve => {
+      timer = setTimeout(resolve, RETRY_MS)
+      this.#endPause = resolve
+    })
+    clearTimeout(timer)
   }
 
   #settle(entries: Entry[], progress: Progress | null, answer: TaskAppend): void {

@@ -40,7 +40,7 @@ export class LockKeeper {
     this.#renewing = true
     try {
       const ids = runs.map(run => run.taskId)
-      const tokens = runs.map(run => run.token)
+      const tokens = runs.map(run => run.lockToken)
       const lost = new Set(await this.#renewLocks(ids, tokens, LOCK_MS))
       for (const run of runs) if (lost.has(run.taskId)) run.stop('lock-lost')
     } catch (error) {

@@ -24,6 +24,7 @@ import { TaskQueue } from '../shared/task-queue.ts'
 import type { TaskType } from '../shared/task-types.ts'
 import { Cancellation } from './cancellation.ts'
 import { Consumer } from './consumer.ts'
+import { EndedTasks } from './ended-tasks.ts'
 import { parseHttpTargets } from './http-targets.ts'
 import { Liveness } from './liveness.ts'
 import { type LoadedTask, loadTasks, SHIPPED_TASKS_DIR } from './load-tasks.ts'
@@ -74,7 +75,8 @@ async function startWorker(
   const queueState = new QueueState(queue, tasks, isConnected)
   measureQueue(registry, queueState)
   const runs = new TaskRuns()
-  const runner = new TaskRunner({ tasks, metrics, workerName, log })
+  const ended = new EndedTasks(tasks, log)
+  const runner = new TaskRunner({ tasks, ended, metrics, workerName, log })
   const consumer = new Consumer({
     redis,
     runner,
@@ -128,6 +130,7 @@ async function startWorker(
   lifecycle.onStop('consumer', async () => {
     liveness.stop()
     await consumer.stop(config.MILLRACE_DRAIN_MS)
+    await ended.stop()
   })
   lifecycle.ready('worker ready', { opsUrl: ops.url, types: [...types.keys()] })
 }

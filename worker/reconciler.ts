@@ -99,8 +99,8 @@ export class Reconciler {
   }
 
   async #sweepIndex(members: string[], now: number): Promise<void> {
-    const headers = await this.#parts.tasks.loadHeaders(members.map(taskIdOfMember))
-    const gone = members.filter((member, i) => isOrphan(timeOfMember(member), headers[i] ?? null, now))
+    const times = await this.#parts.tasks.loadTimes(members.map(taskIdOfMember))
+    const gone = members.filter((member, i) => isOrphan(timeOfMember(member), times[i] ?? null, now))
     await this.#parts.sweep.drop('index', gone)
   }
 
@@ -130,7 +130,7 @@ export function repairOf(
   isJobless: boolean,
   now: number,
 ): Repair {
-  if (isOrphan(createdAt, task, now)) return 'drop'
+  if (isOrphan(createdAt, task?.createdAt ?? null, now)) return 'drop'
   if (!task || task.createdAt !== createdAt) return 'keep'
   if (isTerminal(task.state)) return 'drop'
   if (isExpired(task, now)) return 'expire'
@@ -138,6 +138,6 @@ export function repairOf(
 }
 
 /** An entry without a record, or one that a refused submission left under the id of another task. */
-function isOrphan(createdAt: number, task: TaskHeader | null, now: number): boolean {
-  return task?.createdAt !== createdAt && now - createdAt > ORPHAN_AFTER_MS
+function isOrphan(createdAt: number, recordedAt: number | null, now: number): boolean {
+  return recordedAt !== createdAt && now - createdAt > ORPHAN_AFTER_MS
 }

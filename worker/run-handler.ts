@@ -23,7 +23,7 @@ export async function runHandler(
   run: TaskRun,
   timeoutMs: number,
 ): Promise<Settlement> {
-  if (run.signal.aborted) return { how: 'skipped' }
+  if (run.isStopped) return { how: 'skipped' }
   const timer = setTimeout(() => run.stop('timeout'), Math.min(timeoutMs, MAX_TIMER_MS))
   const handler = (async () => definition.run(input, context))()
   try {

@@ -5,8 +5,10 @@ import type { TaskAppend } from '../shared/event-log.ts'
 import type { Logger } from '../shared/log.ts'
 import type { TaskStore } from '../shared/redis-tasks.ts'
 import { isTerminal, type TaskError, type TaskRecord } from '../shared/task.ts'
-import { due, ended, lostRuns, retrying, started, type TaskOutcome } from '../shared/task-transitions.ts'
+import { type RunnableTask, runnableTask } from '../shared/task-record.ts'
+import { due, ended, retrying, started, startedFirst, type TaskOutcome } from '../shared/task-transitions.ts'
 import { beforeRun, cancelledOutcome } from './before-run.ts'
+import type { EndedTasks } from './ended-tasks.ts'
 import { EventWriter } from './event-writer.ts'
 import { judgeRun, type Verdict } from './judge-run.ts'
 import type { LoadedTask } from './load-tasks.ts'
@@ -30,7 +32,7 @@ export type JobFate =
 
 /** A task whose run is under way. */
 interface Running {
-  readonly task: TaskRecord
+  readonly task: RunnableTask
   readonly loaded: LoadedTask
   readonly run: TaskRun
   readonly writer: EventWriter
@@ -38,6 +40,7 @@ interface Running {
 
 export interface TaskRunnerParts {
   readonly tasks: TaskStore
+  readonly ended: EndedTasks
   readonly metrics: WorkerMetrics
   /** This worker, as `started` events name it. */
   readonly workerName: string
@@ -46,12 +49,14 @@ export interface TaskRunnerParts {
 
 export class TaskRunner {
   readonly #tasks: TaskStore
+  readonly #ended: EndedTasks
   readonly #metrics: WorkerMetrics
   readonly #workerName: string
   readonly #log: Logger
 
-  constructor({ tasks, metrics, workerName, log }: TaskRunnerParts) {
+  constructor({ tasks, ended, metrics, workerName, log }: TaskRunnerParts) {
     this.#tasks = tasks
+    this.#ended = ended
     this.#metrics = metrics
     this.#workerName = workerName
     this.#log = log
@@ -59,8 +64,22 @@ export class TaskRunner {
 
   /** Throws only for faults of Redis or our own; the job is then tried again. */
   async run(loaded: LoadedTask, run: TaskRun): Promise<JobFate> {
+    const now = Date.now()
+    // Most runs are first ones: one round trip says so, and begins it.
+    const first = startedFirst(run.taskId, this.#start(run, now))
+    const answer = await this.#tasks.apply(run.taskId, first)
+    if (answer.outcome !== 'ok') return this.#decide(loaded, run)
+    const task = runnableTask(answer.values ?? [])
+    this.#noteWait(task, task.createdAt, now)
+    return this.#attempt(loaded, task, run)
+  }
+
+  /** What comes next is not simply a first run. */
+  async #decide(loaded: LoadedTask, run: TaskRun): Promise<JobFate> {
     const task = await this.#tasks.load(run.taskId)
     if (!task) return { job: 'remove' }
+    // ioredis sends a command again when its connection breaks: our own first try may be what refuses the second.
+    if (task.runToken === run.token) return this.#attempt(loaded, task, run)
     const before = beforeRun(task, Date.now())
     switch (before.step) {
       case 'none':
@@ -74,43 +93,41 @@ export class TaskRunner {
     }
   }
 
-  async #begin(loaded: LoadedTask, task: TaskRecord, run: TaskRun): Promise<JobFate> {
-    if (task.state === 'scheduled') await this.#tasks.apply(task.id, due(task, Date.now()))
-    const parsed = loaded.parseInput(task.input)
-    if (!parsed.ok) return this.#endUnstarted(task, { state: 'failed', error: invalidInput(parsed.errors) })
-
+  async #begin(loaded: LoadedTask, before: TaskRecord, run: TaskRun): Promise<JobFate> {
     const now = Date.now()
-    const transition = started(task, { worker: this.#workerName, token: run.token, now })
-    const answer = await this.#tasks.apply(task.id, transition)
-    if (answer.outcome === 'ok' && answer.cancelRequested) run.stop('cancelled')
-    const isOurs =
-      answer.outcome === 'ok' || (answer.outcome === 'fenced' && (await this.#isRunBy(task, run)))
-    if (!isOurs) return this.#notOurs(task, answer)
-    this.#noteStart(task, now)
-    return this.#attempt(
-      loaded,
-      { ...task, run: task.run + 1, startedAt: task.startedAt ?? now },
-      parsed.input,
-      run,
-    )
+    if (before.state === 'scheduled') await this.#tasks.apply(before.id, due(before, now))
+    const answer = await this.#tasks.apply(before.id, started(before, this.#start(run, now)))
+    const task = await this.#tasks.load(before.id)
+    if (task?.runToken !== run.token) return this.#notOurs(before, answer)
+    if (before.state !== 'running') this.#noteWait(task, before.runAt ?? before.createdAt, now)
+    if (task.lostRuns > before.lostRuns) this.#metrics.recovered.inc()
+    if (task.cancelRequested) run.stop('cancelled')
+    return this.#attempt(loaded, task, run)
   }
 
-  async #attempt(loaded: LoadedTask, task: TaskRecord, input: unknown, run: TaskRun): Promise<JobFate> {
+  #start(run: TaskRun, now: number) {
+    return { worker: this.#workerName, token: run.token, now }
+  }
+
+  async #attempt(loaded: LoadedTask, task: RunnableTask, run: TaskRun): Promise<JobFate> {
     const writer = this.#openWriter(task, run)
     this.#metrics.running.inc({ type: task.type })
     try {
-      const context = createTaskContext(task, run.signal, writer)
-      const settlement = await runHandler(loaded, input, context, run, task.timeoutMs)
+      const running = { task, loaded, run, writer }
+      const parsed = loaded.parseInput(task.input)
+      if (!parsed.ok) return await this.#end(running, { state: 'failed', error: invalidInput(parsed.errors) })
+      const context = createTaskContext(task, run, writer)
+      const settlement = await runHandler(loaded, parsed.input, context, run, task.timeoutMs)
       this.#noteSettlement(task, settlement, run)
       const verdict = judgeRun(task, settlement, cause => run.isStoppedBy(cause))
-      return await this.#conclude({ task, loaded, run, writer }, verdict)
+      return await this.#conclude(running, verdict)
     } finally {
       this.#metrics.running.dec({ type: task.type })
       writer.close()
     }
   }
 
-  #openWriter(task: TaskRecord, run: TaskRun): EventWriter {
+  #openWriter(task: RunnableTask, run: TaskRun): EventWriter {
     const writer = new EventWriter(
       this.#tasks.log,
       {
@@ -121,8 +138,7 @@ export class TaskRunner {
       },
       this.#log,
     )
-    if (run.lost.aborted) writer.close()
-    run.lost.addEventListener('abort', () => writer.close())
+    run.onLost(() => writer.close())
     return writer
   }
 
@@ -170,49 +186,40 @@ export class TaskRunner {
     return this.#close(task)
   }
 
-  async #cancelled(task: TaskRecord): Promise<TaskOutcome> {
-    const [now] = await this.#tasks.loadHeaders([task.id])
-    return cancelledOutcome(now ?? task)
+  async #cancelled({ id }: Pick<TaskRecord, 'id'>): Promise<TaskOutcome> {
+    const [task] = await this.#tasks.loadHeaders([id])
+    return cancelledOutcome(task ?? { cancelReason: null })
   }
 
-  async #close(task: TaskRecord): Promise<JobFate> {
-    await this.#tasks.close(task)
+  #close(task: RunnableTask): JobFate {
+    this.#ended.add(task)
     return { job: 'remove' }
   }
 
-  /** ioredis sends a command again when its connection breaks: our own first try may be what fences us. */
-  async #isRunBy(task: TaskRecord, run: TaskRun): Promise<boolean> {
-    const [now] = await this.#tasks.loadHeaders([task.id])
-    return now?.run === task.run + 1 && now.runToken === run.token
-  }
-
-  async #notOurs(task: TaskRecord, answer: TaskAppend): Promise<JobFate> {
+  async #notOurs(task: RunnableTask, answer: TaskAppend): Promise<JobFate> {
     this.#log.info({ task: task.id, answer }, 'a task went on without this run')
     if (answer.outcome === 'unknown') return { job: 'remove' }
     if (answer.outcome === 'refused' && isTerminal(answer.state)) return this.#close(task)
     return { job: 'leave' }
   }
 
-  #noteStart(task: TaskRecord, now: number): void {
-    if (lostRuns(task) > task.lostRuns) this.#metrics.recovered.inc()
-    if (task.state === 'running') return
-    const dueAt = task.runAt ?? task.createdAt
+  #noteWait(task: RunnableTask, dueAt: number, now: number): void {
     this.#metrics.wait.observe({ type: task.type }, Math.max(now - dueAt, 0) / 1_000)
   }
 
-  #noteEnd(task: TaskRecord, { state }: TaskOutcome): void {
+  #noteEnd(task: RunnableTask, { state }: TaskOutcome): void {
     const labels = { type: task.type, state }
     this.#metrics.finished.inc(labels)
     if (task.startedAt !== null) this.#metrics.duration.observe(labels, (Date.now() - task.startedAt) / 1_000)
   }
 
-  #noteSettlement(task: TaskRecord, settlement: Settlement, run: TaskRun): void {
+  #noteSettlement(task: RunnableTask, settlement: Settlement, run: TaskRun): void {
     const about = { task: task.id, type: task.type, attempt: task.attempt, run: task.run }
     if (run.isStoppedBy('lock-lost')) {
       this.#log.warn(about, 'a run lost its lock: the task is left to the next one')
     } else if (settlement.how === 'cut-off') {
       this.#log.warn(about, 'a handler did not heed its signal and is no longer listened to')
-    } else if (settlement.how === 'threw' && !run.signal.aborted) {
+    } else if (settlement.how === 'threw' && !run.isStopped) {
       const { error } = settlement
       this.#log.warn({ ...about, error: toTaskError(error), stack: stackOf(error) }, 'an attempt failed')
     }

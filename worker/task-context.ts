@@ -36,14 +36,20 @@ const LOG_LEVELS: ReadonlySet<string> = new Set<LogLevel>(['debug', 'info', 'war
 const TURN_MS = 10
 
 /** The context of one run. Its methods need no `this`; they reject with {@link EventRefused}. */
-export function createTaskContext(task: TaskRecord, signal: AbortSignal, writer: EventWriter): TaskContext {
+export function createTaskContext(
+  task: Pick<TaskRecord, 'id' | 'attempt'>,
+  run: { readonly signal: AbortSignal },
+  writer: EventWriter,
+): TaskContext {
   const { id, attempt } = task
   const event = (type: string, data: object) => smallEvent(id, attempt, type, data)
   let lastTurn = performance.now()
   return {
     id,
     attempt,
-    signal,
+    get signal() {
+      return run.signal
+    },
     async progress(percent, message, details) {
       const progress = checkProgress(percent, message, details)
       writer.report(event('progress', progress), JSON.stringify(progress))

@@ -1,5 +1,7 @@
 // One run of a task on this worker, from outside its handler: why it has to stop, and how long it is waited for.
 
+import { randomUUID } from 'node:crypto'
+
 /** Why a run has to stop before its handler has ended. */
 export type StopCause = 'cancelled' | 'timeout' | 'drain' | 'lock-lost'
 
@@ -31,19 +33,21 @@ class RunStopped extends Error {
 
 export class TaskRun {
   readonly taskId: string
-  /** Of the job's lock. */
-  readonly token: string
+  /** Of the job's lock; several runs can have the same, one after another. */
+  readonly lockToken: string
+  /** This run's alone. */
+  readonly token = randomUUID()
   /** Resolves when the handler is no longer waited for. */
   readonly cutOff: Promise<void>
-  readonly #signal = new AbortController()
-  readonly #lost = new AbortController()
   readonly #causes = new Set<StopCause>()
   readonly #timers: NodeJS.Timeout[] = []
+  #controller: AbortController | undefined
+  #onLost: () => void = () => undefined
   #resolveCutOff: () => void = () => undefined
 
-  constructor(taskId: string, token: string) {
+  constructor(taskId: string, lockToken: string) {
     this.taskId = taskId
-    this.token = token
+    this.lockToken = lockToken
     this.cutOff = new Promise(resolve => {
       this.#resolveCutOff = resolve
     })
@@ -51,12 +55,20 @@ export class TaskRun {
 
   /** The handler's. Its reason is an error with the first cause as `code`. */
   get signal(): AbortSignal {
-    return this.#signal.signal
+    // Made when it is asked for: most handlers are over before, and it costs more than all else of a run.
+    this.#controller ??= new AbortController()
+    this.#abort()
+    return this.#controller.signal
   }
 
-  /** Aborted when the task is no longer this worker's. */
-  get lost(): AbortSignal {
-    return this.#lost.signal
+  get isStopped(): boolean {
+    return this.#causes.size > 0
+  }
+
+  /** Calls back when the task is no longer this worker's, at once if that is so. */
+  onLost(listener: () => void): void {
+    this.#onLost = listener
+    if (this.isStoppedBy('lock-lost')) listener()
   }
 
   /** Aborts the handler's signal and cuts it off when its grace is over. A run can have several causes. */
@@ -65,11 +77,11 @@ export class TaskRun {
     this.#causes.add(cause)
     if (cause === 'lock-lost') {
       this.#resolveCutOff()
-      this.#lost.abort()
+      this.#onLost()
     } else {
       this.#timers.push(setTimeout(this.#resolveCutOff, GRACE_MS[cause]))
     }
-    this.#signal.abort(new RunStopped(cause))
+    this.#abort()
   }
 
   isStoppedBy(cause: StopCause): boolean {
@@ -79,6 +91,11 @@ export class TaskRun {
   /** The run is over; nothing fires any more. */
   end(): void {
     for (const timer of this.#timers) clearTimeout(timer)
+  }
+
+  #abort(): void {
+    const [cause] = this.#causes
+    if (cause && !this.#controller?.signal.aborted) this.#controller?.abort(new RunStopped(cause))
   }
 }
 

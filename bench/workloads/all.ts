@@ -8,6 +8,7 @@ import { LATENCY_AT_REST } from './latency-at-rest.ts'
 import { MANY_CHANNELS } from './many-channels.ts'
 import { REPLAY_STORM } from './replay-storm.ts'
 import { STALLED_READERS } from './stalled-readers.ts'
+import { TASK_RUNS } from './task-runs.ts'
 
 export const WORKLOADS: readonly Workload[] = [
   ...FAN_OUT,
@@ -17,4 +18,5 @@ export const WORKLOADS: readonly Workload[] = [
   LATENCY_AT_REST,
   STALLED_READERS,
   CONNECTS,
+  ...TASK_RUNS,
 ]

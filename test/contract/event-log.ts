@@ -295,6 +295,28 @@ export function eventLogContract(name: string, setUp: () => LogUnderTest): void 
       expect(await log.appendToTask(id, [json({}, 'completed')], end)).toMatchObject({ outcome: 'ok' })
     })
 
+    test('changes nothing for a start that comes too late', async () => {
+      const { log } = setUp()
+      const id = await newTask(log, { state: 'queued', expiresAt: 1_000 })
+      const start = (now: number): TaskWrite => ({ from: ['queued'], unlessExpired: now, set: {} })
+      expect(await log.appendToTask(id, [json({}, 'started')], start(1_000))).toEqual({
+        outcome: 'refused',
+        state: 'queued',
+      })
+      expect(await log.appendToTask(id, [json({}, 'started')], start(999))).toMatchObject({ outcome: 'ok' })
+    })
+
+    test('answers the fields asked for as they are after the write', async () => {
+      const { log } = setUp()
+      const id = await newTask(log, { state: 'queued', run: 0, input: '{"n":1}' })
+      const answer = await log.appendToTask(id, [json({}, 'started')], {
+        from: ['queued'],
+        set: { run: 1 },
+        returning: ['run', 'absent', 'input'],
+      })
+      expect(answer).toMatchObject({ outcome: 'ok', values: ['1', null, '{"n":1}'] })
+    })
+
     test('goes on in a new epoch when its writer knows that it has gone back', async () => {
       const { log, goBack } = setUp()
       const channel = fresh()

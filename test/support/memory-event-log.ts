@@ -92,7 +92,8 @@ export class MemoryEventLog implements EventLog {
       }
       task.set('lastEventId', formatPosition({ epoch: first.epoch, seq: first.seq + events.length - 1 }))
       if (write.write !== undefined) task.set('write', String(write.write))
-      return { outcome: 'ok', first, cancelRequested }
+      const values = write.returning?.map(field => task.get(field) ?? null)
+      return { outcome: 'ok', first, cancelRequested, ...(values && { values }) }
     })
   }
 
@@ -165,7 +166,10 @@ export class MemoryEventLog implements EventLog {
     this.#done.set(`${channel} ${key}`, { fingerprint, first })
   }
 
-  #refusal(taskId: string, { from, run, write, unlessCancelled }: TaskWrite): TaskAppend | null {
+  #refusal(
+    taskId: string,
+    { from, run, write, unlessCancelled, unlessExpired }: TaskWrite,
+  ): TaskAppend | null {
     const task = this.tasks.get(taskId)
     if (from.length === 0) return task ? { outcome: 'exists' } : null
     if (!task) return { outcome: 'unknown' }
@@ -176,7 +180,9 @@ export class MemoryEventLog implements EventLog {
       return { outcome: 'repeated', lastEventId: task.get('lastEventId') ?? '', cancelRequested }
     }
     if (!from.includes(state)) return { outcome: 'refused', state }
-    return unlessCancelled && cancelRequested ? { outcome: 'cancelling' } : null
+    if (unlessCancelled && cancelRequested) return { outcome: 'cancelling' }
+    const expiresAt = Number(task.get('expiresAt') ?? Number.POSITIVE_INFINITY)
+    return unlessExpired !== undefined && expiresAt <= unlessExpired ? { outcome: 'refused', state } : null
   }
 
   #add(channel: string, events: readonly NewEvent[], expireMs: number): Position {

@@ -40,7 +40,7 @@ async function openRun(log: Pick<EventLog, 'appendToTask'> = broker.log) {
     silent,
   )
   writers.push(writer)
-  const context = createTaskContext(task, new AbortController().signal, writer)
+  const context = createTaskContext(task, new AbortController(), writer)
   const finish = () =>
     writer.finish(ended(task, { state: 'completed', result: null }, { run: RUN, now: Date.now() }))
   return { task, writer, context, finish, seen, events: () => broker.events(task.id) }

@@ -59,8 +59,10 @@ describe('a task', () => {
     const id = await broker.submit({ type })
     await broker.ended(id)
     await until('the job to go', async () => (await broker.queue.withoutJob([id])).length === 1)
-    const open = await broker.redis.zrange('mr:open', '0', '-1')
-    expect(open.filter(member => member.endsWith(id))).toEqual([])
+    await until('it not to be open', async () => {
+      const open = await broker.redis.zrange('mr:open', '0', '-1')
+      return !open.some(member => member.endsWith(id))
+    })
   })
 
   test('with a delay says when it is due, and runs then', async () => {
@@ -86,11 +88,11 @@ describe('a task', () => {
     const task = await broker.ended(id)
     expect(task).toMatchObject({
       state: 'failed',
-      run: 0,
+      attempt: 1,
       error: { code: 'invalid-input', retryable: false },
     })
     expect(task.error?.message).toMatch(/^n: /)
-    expect(await broker.types(id)).toEqual(['queued', 'failed'])
+    expect(await broker.types(id)).toEqual(['queued', 'started', 'failed'])
     expect(calls).toBe(0)
   })
 

@@ -12,6 +12,7 @@ import { TaskQueue } from '../../shared/task-queue.ts'
 import { Cancellation } from '../../worker/cancellation.ts'
 import { Consumer } from '../../worker/consumer.ts'
 import type { TaskDefinition } from '../../worker/define-task.ts'
+import { EndedTasks } from '../../worker/ended-tasks.ts'
 import type { LoadedTask } from '../../worker/load-tasks.ts'
 import { createWorkerMetrics } from '../../worker/metrics.ts'
 import { TaskRunner } from '../../worker/run-task.ts'
@@ -112,7 +113,8 @@ export function startTestWorker(
   const types = new Map(definitions.map(definition => [definition.type, loadedTask(definition)]))
   const metrics = createWorkerMetrics(registry, types.keys())
   const runs = new TaskRuns()
-  const runner = new TaskRunner({ tasks, metrics, workerName: name, log: silent })
+  const ended = new EndedTasks(tasks, silent)
+  const runner = new TaskRunner({ tasks, ended, metrics, workerName: name, log: silent })
   const consumer = new Consumer({ redis, runner, runs, types, concurrency, log: silent })
   const subscriber = connectRedis(broker.server.url, 'subscriber', silent)
   const cancellation = new Cancellation(subscriber, tasks, runs, silent)
@@ -123,6 +125,7 @@ export function startTestWorker(
     registry,
     async stop(graceMs = 0): Promise<void> {
       await consumer.stop(graceMs)
+      await ended.stop()
       cancellation.stop()
       redis.disconnect()
     },
