@@ -54,7 +54,7 @@ const gateway = z.object({
   MILLRACE_MAX_CONNECTIONS: count(1, 1_000_000)
     .default(20_000)
     .describe(
-      'Event streams of one gateway; a further one is answered 503, so that a load balancer tries another gateway.',
+      'Event streams of one gateway, requests that wait for a task counted with them; a further one is answered 503, so that a load balancer tries another gateway.',
     ),
   MILLRACE_HEARTBEAT_MS: milliseconds(100, 600_000)
     .default(15_000)

@@ -1,18 +1,53 @@
 // GET /v1/tasks/{id}
 
 import type Router from '@koa/router'
+import type { Context } from 'koa'
 import { MillraceError } from '../../shared/errors.ts'
 import type { TaskStore } from '../../shared/redis-tasks.ts'
-import { TASK_ID, viewTask } from '../../shared/task.ts'
+import { isTerminal, TASK_ID, viewTask } from '../../shared/task.ts'
+import { preferredWait } from '../http/prefer-wait.ts'
 import type { RedisGate } from '../redis-gate.ts'
+import type { EventStreams } from '../stream/event-streams.ts'
 
-export function readTaskRoute(router: Router, { gate, tasks }: { gate: RedisGate; tasks: TaskStore }): void {
-  router.get('/v1/tasks/:id', async ctx => {
-    const id = taskIdOf(ctx.params)
+interface ReadParts {
+  readonly gate: RedisGate
+  readonly tasks: TaskStore
+  readonly streams: EventStreams
+}
+
+export function readTaskRoute(router: Router, { gate, tasks, streams }: ReadParts): void {
+  const read = async (id: string) => {
     const task = await gate.run(() => tasks.load(id))
     if (!task) throw unknownTask()
+    return task
+  }
+  const hasEnded = async (id: string) => {
+    const task = await gate.run(() => tasks.loadState(id))
+    return task === null || isTerminal(task.state)
+  }
+  router.get('/v1/tasks/:id', async ctx => {
+    const id = taskIdOf(ctx.params)
+    const waitSeconds = preferredWait(ctx)
+    let task = await read(id)
+    if (waitSeconds && !isTerminal(task.state)) {
+      await streams.waits.untilEnded(id, {
+        timeoutMs: waitSeconds * 1_000,
+        signal: whileWaited(ctx),
+        hasEnded: () => hasEnded(id),
+      })
+      task = await read(id)
+    }
+    if (waitSeconds !== null && isTerminal(task.state)) ctx.set('Preference-Applied', `wait=${waitSeconds}`)
     ctx.body = viewTask(task)
   })
+}
+
+/** Aborts when the client leaves without its answer. */
+function whileWaited({ res }: Context): AbortSignal {
+  const left = new AbortController()
+  res.once('close', () => left.abort())
+  if (res.destroyed) left.abort()
+  return left.signal
 }
 
 /** The task id of a path; one that no task can have is not found, like any other. */

@@ -20,6 +20,7 @@ import { Hub } from './hub.ts'
 import { chunkOf, openingFrame, retryFrame } from './sse-frame.ts'
 import { type Origin, type Start, Subscription, type SubscriptionContext } from './subscription.ts'
 import { takeOver } from './take-over.ts'
+import { TaskWaits } from './task-waits.ts'
 
 /** What a client asks for. */
 export interface StreamRequest {
@@ -60,6 +61,8 @@ interface Dependencies {
 type Ends = ReadonlyMap<string, Position>
 
 export class EventStreams {
+  /** Requests that wait for the end of a task count as streams. */
+  readonly waits: TaskWaits
   readonly #config: GatewayConfig
   readonly #tasks: TaskStore
   readonly #logger: Logger
@@ -77,6 +80,12 @@ export class EventStreams {
     this.#logger = logger
     this.#metrics = metrics
     this.#hub = new Hub({ redis, subscriber, log, logger, metrics })
+    this.waits = new TaskWaits({
+      hub: this.#hub,
+      redis,
+      hasRoom: () => this.#hasRoom,
+      onChannels: () => metrics.channelsActive.set(this.#hub.channels),
+    })
     this.#limits = {
       writeTimeoutMs: config.MILLRACE_WRITE_TIMEOUT_MS,
       maxAgeMs: config.MILLRACE_MAX_CONNECTION_AGE_MS,
@@ -104,12 +113,14 @@ export class EventStreams {
   async start(): Promise<void> {
     const { MILLRACE_HEARTBEAT_MS: heartbeatMs } = this.#config
     this.#ticker = setInterval(() => this.#tick(heartbeatMs), Math.max(10, Math.min(1_000, heartbeatMs / 8)))
+    this.waits.start()
     await this.#hub.start()
   }
 
   /** Ends all streams at random moments within MILLRACE_DRAIN_MS, so that their clients don't come back at once. */
   async stop(): Promise<void> {
     this.#draining = true
+    this.waits.stop()
     await Promise.all(
       [...this.#connections].map(async connection => {
         await delay(Math.random() * this.#config.MILLRACE_DRAIN_MS)
@@ -159,9 +170,11 @@ export class EventStreams {
 
   #admit(): void {
     if (this.#draining) throw new MillraceError('shutting-down', 'the gateway is shutting down')
-    if (this.#connections.size >= this.#config.MILLRACE_MAX_CONNECTIONS) {
-      throw new MillraceError('gateway-full', 'the gateway has no room for another stream')
-    }
+    if (!this.#hasRoom) throw new MillraceError('gateway-full', 'the gateway has no room for another stream')
+  }
+
+  get #hasRoom(): boolean {
+    return this.#connections.size + this.waits.size < this.#config.MILLRACE_MAX_CONNECTIONS
   }
 
   async #run(connection: Connection, request: StreamRequest, knownEnds: Ends | null): Promise<void> {

@@ -5,12 +5,22 @@ import { type ChannelEvent, taskOfChannel } from '../../shared/event.ts'
 import { comparePositions, formatPosition, ORIGIN, type Position, relate } from '../../shared/event-id.ts'
 import { DEFAULT_PAGE, type EventLog, type LogPage, type PageLimits } from '../../shared/event-log.ts'
 import { type Chunk, chunkOf, type FramedEvent, frameEvent } from './sse-frame.ts'
-import type { Subscription } from './subscription.ts'
 import { Tail, type TailBudget } from './tail.ts'
 
 /** A page whose events have their frames. */
 export interface FramedPage extends LogPage {
   readonly events: FramedEvent[]
+}
+
+/** Whoever follows a channel on this gateway. */
+export interface Follower {
+  readonly feed: Feed
+  /** Whether it is at the end of what is known of the log, so that it is told of what comes. */
+  readonly live: boolean
+  /** Something came. */
+  advance(): void
+  /** Something came that this gateway was not told of. */
+  catchUp(reason: 'resubscribe'): unknown
 }
 
 /** Frames gathered for the viewers that stand at one position. */
@@ -44,7 +54,7 @@ export class Feed {
   readonly channel: string
   /** Whether this is the channel of a task, which ends. */
   readonly isTask: boolean
-  readonly subscriptions = new Set<Subscription>()
+  readonly followers = new Set<Follower>()
   /** Resolves when pub/sub brings this channel's events: what is appended after a later read arrives. */
   readonly attached: Promise<void>
   readonly tail: Tail
@@ -184,7 +194,7 @@ export class Feed {
   /** Keeps a page in the tail where it goes on from it, so that the next viewer needs no read. */
   #remember(events: readonly FramedEvent[]): void {
     // A feed that was given up during the read would never give back what it takes of the budget.
-    if (this.subscriptions.size === 0) return
+    if (this.followers.size === 0) return
     for (const event of events) {
       const { last } = this.tail
       if (!last || relate(last, event) === 'successor') this.tail.push(event)

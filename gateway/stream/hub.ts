@@ -11,11 +11,10 @@ import type { Logger } from '../../shared/log.ts'
 import { parsePublishedEvents } from '../../shared/published-events.ts'
 import { withTimeout } from '../../shared/redis-connection.ts'
 import type { GatewayMetrics } from '../metrics.ts'
-import { Feed, type ReadGate } from './feed.ts'
+import { Feed, type Follower, type ReadGate } from './feed.ts'
 import { PacedFlush } from './paced-flush.ts'
 import { PubSubProbe } from './pubsub-probe.ts'
 import { RedisSubscriber } from './redis-subscriber.ts'
-import type { Subscription } from './subscription.ts'
 import { TailBudget } from './tail.ts'
 
 /** Pages of logs that are read at once; with 256 KiB a page this bounds what waits in memory. */
@@ -119,15 +118,15 @@ export class Hub {
     return feed
   }
 
-  attach(subscription: Subscription): void {
-    subscription.feed.subscriptions.add(subscription)
+  attach(follower: Follower): void {
+    follower.feed.followers.add(follower)
   }
 
-  /** With its last viewer a channel is given up. */
-  detach(subscription: Subscription): void {
-    const { feed } = subscription
-    feed.subscriptions.delete(subscription)
-    if (feed.subscriptions.size > 0) return
+  /** With its last follower a channel is given up. */
+  detach(follower: Follower): void {
+    const { feed } = follower
+    feed.followers.delete(follower)
+    if (feed.followers.size > 0) return
     const topic = topicKey(feed.channel)
     if (this.#feeds.get(topic) !== feed) return
     this.#feeds.delete(topic)
@@ -196,7 +195,7 @@ export class Hub {
 
   #flushDirty(): void {
     for (const feed of this.#dirty) {
-      for (const subscription of feed.subscriptions) if (subscription.live) subscription.advance()
+      for (const follower of feed.followers) if (follower.live) follower.advance()
       const now = Date.now()
       for (const time of feed.unflushed) this.#metrics.delivery.observe(Math.max(0, now - time) / 1000)
       feed.unflushed = []
@@ -206,6 +205,5 @@ export class Hub {
 }
 
 function catchUpAll(feed: Feed): void {
-  for (const subscription of feed.subscriptions)
-    if (subscription.live) void subscription.catchUp('resubscribe')
+  for (const follower of feed.followers) if (follower.live) void follower.catchUp('resubscribe')
 }

@@ -42,6 +42,14 @@ test('a task that one gateway takes is run and read through another, with its re
   })
 })
 
+test('who prefers to wait is answered with the result', async () => {
+  const { body } = await submit({ type: 'countdown', input: { steps: 5, intervalMs: 50 } })
+  const url = `${other.url}/v1/tasks/${body.id}`
+  const answer = await call(url, { headers: { Prefer: 'wait=60' } })
+  expect(answer.body).toMatchObject({ state: 'completed', result: { steps: 5 } })
+  expect(answer.headers.get('preference-applied')).toBe('wait=60')
+})
+
 test('a failed task is data: its error is read with 200', async () => {
   const { body } = await submit({ type: 'csv-summary', input: { csv: 'a,b\n"open' } })
   const task = await inState(body.id, 'failed')

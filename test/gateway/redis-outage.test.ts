@@ -168,6 +168,23 @@ test('requests under way when Redis dies are answered, and what was accepted is 
     expect((await call(`${running.url}/v1/tasks/${body.id}`)).body).toEqual(body)
 })
 
+test.each([
+  ['dies', () => redis.kill(), () => redis.restart()],
+  ['hangs', freeze, async () => resume()],
+])('requests that wait for the end of a task are answered when Redis %s', async (_, fail, mend) => {
+  const running = await start()
+  await announce()
+  const { body } = await submit(running)
+  const waiting = call(`${running.url}/v1/tasks/${body.id}`, { headers: { Prefer: 'wait=60' } })
+  const isWaiting = async () =>
+    (await call(`${running.opsUrl}/metrics`)).text.includes('millrace_channels_active 1')
+  await until('the gateway waits', isWaiting)
+  await fail()
+  expectProblem(await promptly(waiting), 503, 'redis-unavailable')
+  await mend()
+  await expectAtWork(running)
+})
+
 describe('a Redis that answers but can not serve is answered for as away', () => {
   test('while a script keeps it busy', async () => {
     const running = await start()

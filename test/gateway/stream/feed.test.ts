@@ -19,7 +19,7 @@ function watchedFeed() {
     onBehind: () => undefined,
   })
   const viewer = {} as Subscription
-  feed.subscriptions.add(viewer)
+  feed.followers.add(viewer)
   const append = (...texts: string[]) =>
     log.append(
       channel,
@@ -41,7 +41,7 @@ describe('feed', () => {
     const { feed, budget, viewer, append } = watchedFeed()
     await append('1', '2')
     const reading = feed.read('earliest')
-    feed.subscriptions.delete(viewer)
+    feed.followers.delete(viewer)
     feed.tail.clear()
     await reading
     expect(budget.usedBytes).toBe(0)
