@@ -27,13 +27,14 @@ import { publishEventsRoute } from './routes/publish-events.ts'
 import { readTaskRoute } from './routes/read-task.ts'
 import { retryTaskRoute } from './routes/retry-task.ts'
 import { scheduleRoutes } from './routes/schedules.ts'
+import type { TaskDefaults } from './routes/submission.ts'
 import { submitBatchRoute } from './routes/submit-batch.ts'
 import { submitTaskRoute } from './routes/submit-task.ts'
 import { taskTypesRoute } from './routes/task-types.ts'
 import type { EventStreams } from './stream/event-streams.ts'
 import type { TaskTypeCache } from './task-type-cache.ts'
 
-export interface AppParts {
+export interface AppParts extends TaskDefaults {
   readonly gate: RedisGate
   readonly log: EventLog
   readonly tasks: TaskStore
@@ -47,8 +48,6 @@ export interface AppParts {
   readonly pages: Middleware
   readonly metrics: GatewayMetrics
   readonly logger: Logger
-  /** How long a task stays after its end, unless it says otherwise. */
-  readonly retainMs: number
 }
 
 export function createApp(parts: AppParts): Koa {

@@ -78,6 +78,7 @@ runProcess(async () => {
     metrics,
     logger,
     retainMs: config.MILLRACE_TASK_RETAIN_MS,
+    concurrencyPerKey: config.MILLRACE_CONCURRENCY_PER_KEY,
   })
   await untilReady(redis)
 

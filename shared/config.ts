@@ -70,6 +70,9 @@ const gateway = z.object({
   MILLRACE_TASK_RETAIN_MS: milliseconds(1_000, 3_650 * DAY_MS)
     .default(DAY_MS)
     .describe('How long a task and its events stay after its end, unless it says `retainMs`.'),
+  MILLRACE_CONCURRENCY_PER_KEY: count(1, 1_000)
+    .default(5)
+    .describe('Tasks of one `concurrencyKey` that run at once, unless they say `concurrencyLimit`.'),
 })
 
 const worker = z.object({

@@ -62,3 +62,20 @@ export const LAST_RUNS_KEY = 'mr:schedules:last'
 export const QUEUE_PREFIX = '{mr}'
 export const QUEUE_NAME = 'tasks'
 export const SCHEDULE_QUEUE_NAME = 'schedules'
+
+// Those of concurrency keys lie in the slot of the queue, since one step touches several of them.
+
+/** Sorted set: the tasks of a concurrency key that may be in the queue or run. */
+export const slotsOfKey = (key: string): string => `{mr}:key:${key}:slots`
+
+/** Sorted set: those that are held back. */
+export const heldOfKey = (key: string): string => `{mr}:key:${key}:held`
+
+/** Set: the tasks of all keys that are held back. */
+export const HELD_KEY = '{mr}:held'
+
+/** Number: how many were held back so far. */
+export const HELD_COUNTER_KEY = '{mr}:held:count'
+
+/** Sorted set of equal scores: the concurrency keys that have a task with a slot or one that is held back. */
+export const KEYS_IN_USE_KEY = '{mr}:keys'

@@ -36,6 +36,8 @@ const HEADER_FIELDS = [
   'startedAt',
   'finishedAt',
   'lastEventId',
+  'concurrencyKey',
+  'concurrencyLimit',
   'scheduleId',
   'retryOf',
 ]

@@ -3,6 +3,7 @@
 
 import { Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
+import { Admission, type QueuedTask } from './admission.ts'
 import { MillraceError } from './errors.ts'
 import { formatPosition } from './event-id.ts'
 import type { Once } from './event-log.ts'
@@ -37,14 +38,12 @@ interface Recorded {
   readonly isNew: boolean
 }
 
-/** What of a task says how it is queued. */
-type QueuedTask = Pick<TaskRequest, 'id' | 'type' | 'priority' | 'delayMs'>
-
-/** How many tasks wait to be run, run, and wait for their time. */
+/** How many tasks wait to be run, run, wait for their time, and for another one of their concurrency key. */
 export interface QueueCounts {
   readonly queued: number
   readonly running: number
   readonly scheduled: number
+  readonly held: number
 }
 
 /** A cancellation can meet a task that changes state at the same moment; each round sees a newer one. */
@@ -54,11 +53,14 @@ export class TaskQueue {
   readonly #queue: Queue
   readonly #redis: Redis
   readonly #tasks: TaskStore
+  /** Decides which tasks come into the queue at all. */
+  readonly admission: Admission
 
   /** `redis` stays the caller's. */
   constructor(redis: Redis, tasks: TaskStore) {
     this.#redis = redis
     this.#tasks = tasks
+    this.admission = new Admission(redis, tasks, jobs => this.#addJobs(jobs))
     this.#queue = new Queue(QUEUE_NAME, {
       connection: redis,
       prefix: QUEUE_PREFIX,
@@ -103,9 +105,12 @@ export class TaskQueue {
     return this.#enqueueRecorded(requests, submissions, repeatable !== undefined)
   }
 
-  /** Gives a recorded task to the workers. A job that exists already stays as it is. */
+  /**
+   * Gives a recorded task to the workers, or holds it back where its concurrency key has no room. A job that exists
+   * already stays as it is. A delayed task asks for room when its time has come.
+   */
   async enqueue(task: QueuedTask): Promise<void> {
-    await this.#enqueueAll([task])
+    await this.admission.enqueue([task])
   }
 
   /**
@@ -131,12 +136,14 @@ export class TaskQueue {
     await this.#queue.remove(taskId)
   }
 
-  /** Those of the tasks that have no job. */
+  /** Those of the tasks that have no job and are not held back either. */
   async withoutJob(taskIds: readonly string[]): Promise<string[]> {
+    // Asked first: a task that is let go meanwhile gets its job.
+    const held = await this.admission.heldBack(taskIds)
     const pipeline = this.#redis.pipeline()
     for (const id of taskIds) pipeline.exists(this.#queue.toKey(id))
     const replies = (await pipeline.exec()) ?? []
-    return taskIds.filter((_, i) => replies[i]?.[1] === 0)
+    return taskIds.filter((id, i) => replies[i]?.[1] === 0 && !held.has(id))
   }
 
   async counts(): Promise<QueueCounts> {
@@ -150,6 +157,7 @@ export class TaskQueue {
       queued: (wait ?? 0) + (prioritized ?? 0),
       running: active ?? 0,
       scheduled: delayed ?? 0,
+      held: await this.admission.countHeldBack(),
     }
   }
 
@@ -158,6 +166,14 @@ export class TaskQueue {
     const next = await this.#queue.getRanges(['wait', 'prioritized'], 0, count - 1, true)
     const last = await this.#queue.getRanges(['prioritized'], 0, count - 1, false)
     return [...new Set([...next, ...last])]
+  }
+
+  /** When each of the tasks came into the queue, in ms since 1970; null for those without a job. */
+  async queuedAt(taskIds: readonly string[]): Promise<(number | null)[]> {
+    const pipeline = this.#redis.pipeline()
+    for (const id of taskIds) pipeline.hget(this.#queue.toKey(id), 'timestamp')
+    const replies = (await pipeline.exec()) ?? []
+    return replies.map(([, time]) => (typeof time === 'string' ? Number(time) : null))
   }
 
   async close(): Promise<void> {
@@ -181,7 +197,7 @@ export class TaskQueue {
   ): Promise<(TaskRecord | Error)[]> {
     const recorded = submissions.map(submission => (submission instanceof Error ? null : submission))
     try {
-      await this.#enqueueAll(requests.filter((_, i) => recorded[i]?.isNew))
+      await this.admission.enqueue(requests.filter((_, i) => recorded[i]?.isNew))
       await Promise.all(
         recorded.map(
           (submission, i) =>
@@ -203,7 +219,7 @@ export class TaskQueue {
     return submissions.map(submission => (submission instanceof Error ? submission : submission.task))
   }
 
-  async #enqueueAll(tasks: readonly QueuedTask[]): Promise<void> {
+  async #addJobs(tasks: readonly QueuedTask[]): Promise<void> {
     if (tasks.length === 0) return
     await this.#queue.addBulk(
       tasks.map(({ id, type, priority, delayMs }) => ({
@@ -237,6 +253,7 @@ export class TaskQueue {
     )
     if ((await this.#tasks.apply(task.id, transition)).outcome !== 'ok') return false
     await this.#tasks.close([task])
+    await this.admission.makeRoom(task)
     // A worker that takes the job in this moment sees that the task has ended.
     await this.remove(task.id).catch(() => undefined)
     return true

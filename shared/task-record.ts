@@ -21,6 +21,10 @@ export function newTaskFields(request: TaskRequest, now: number): Record<string,
     createdAt: now,
     ...(request.backoff && { backoff: JSON.stringify(request.backoff) }),
     ...(delayed && { runAt: now + request.delayMs }),
+    ...(request.concurrencyKey != null && {
+      concurrencyKey: request.concurrencyKey,
+      concurrencyLimit: request.concurrencyLimit ?? 1,
+    }),
     ...(request.scheduleId !== undefined && { scheduleId: request.scheduleId }),
     ...(request.retryOf !== undefined && { retryOf: request.retryOf }),
     ...(request.expiresInMs !== null && { expiresAt: now + request.expiresInMs }),
@@ -52,6 +56,8 @@ export const RUNNABLE_FIELDS = [
   'retainMs',
   'createdAt',
   'startedAt',
+  'concurrencyKey',
+  'concurrencyLimit',
 ] as const
 
 /** From the values of {@link RUNNABLE_FIELDS}. */
@@ -95,6 +101,8 @@ export function parseTaskFields(fields: Fields): TaskRecord | null {
     startedAt: numberOrNull(fields.startedAt),
     finishedAt: numberOrNull(fields.finishedAt),
     lastEventId: fields.lastEventId ?? '',
+    concurrencyKey: fields.concurrencyKey ?? null,
+    concurrencyLimit: numberOrNull(fields.concurrencyLimit),
     scheduleId: fields.scheduleId ?? null,
     retryOf: fields.retryOf ?? null,
   }

@@ -25,6 +25,9 @@ export function isTerminal(stateOrEventType: string): stateOrEventType is Termin
 /** `[A-Za-z0-9_-]{1,64}`, not all digits, since BullMQ refuses such job ids. */
 export const TASK_ID = /^(?!\d+$)[A-Za-z0-9_-]{1,64}$/
 
+/** Keys that tasks share to be bounded together. */
+export const CONCURRENCY_KEY = /^[A-Za-z0-9][A-Za-z0-9:._-]{0,127}$/
+
 /** Names of task types. */
 export const TASK_TYPE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
@@ -61,6 +64,9 @@ export interface TaskRequest {
   readonly timeoutMs: number
   readonly expiresInMs: number | null
   readonly retainMs: number
+  /** Of all tasks with this key no more than the limit run at once. */
+  readonly concurrencyKey?: string | null
+  readonly concurrencyLimit?: number | null
   /** The schedule that submits it. */
   readonly scheduleId?: string
   /** The ended task that it runs again. */
@@ -100,6 +106,8 @@ export interface TaskRecord {
   readonly startedAt: number | null
   readonly finishedAt: number | null
   readonly lastEventId: string
+  readonly concurrencyKey: string | null
+  readonly concurrencyLimit: number | null
   readonly scheduleId: string | null
   readonly retryOf: string | null
 }
@@ -118,6 +126,7 @@ export interface TaskView {
   readonly startedAt: string | null
   readonly finishedAt: string | null
   readonly lastEventId: string
+  readonly concurrencyKey?: string
   readonly scheduleId?: string
   readonly retryOf?: string
   readonly links: { readonly self: string; readonly events: string; readonly cancel: string }
@@ -138,6 +147,7 @@ export function viewTask(task: Omit<TaskRecord, 'input'>): TaskView {
     startedAt: isoOrNull(task.startedAt),
     finishedAt: isoOrNull(task.finishedAt),
     lastEventId: task.lastEventId,
+    ...(task.concurrencyKey !== null && { concurrencyKey: task.concurrencyKey }),
     ...(task.scheduleId !== null && { scheduleId: task.scheduleId }),
     ...(task.retryOf !== null && { retryOf: task.retryOf }),
     links: { self, events: `${self}/events`, cancel: `${self}/cancel` },

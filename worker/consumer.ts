@@ -5,6 +5,7 @@ import { DelayedError, type Job, WaitingError, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { QUEUE_NAME, QUEUE_PREFIX } from '../shared/keys.ts'
 import type { Logger } from '../shared/log.ts'
+import type { TaskRecord } from '../shared/task.ts'
 import type { TaskTaker } from './liveness.ts'
 import type { LoadedTask } from './load-tasks.ts'
 import { LOCK_MS, LockKeeper } from './lock-keeper.ts'
@@ -44,6 +45,7 @@ export class Consumer implements TaskTaker {
   readonly #log: Logger
   readonly #worker: Worker
   readonly #locks: LockKeeper
+  readonly #toHoldBack = new WeakMap<Job, TaskRecord>()
   #taken = 0
   #draining = false
 
@@ -68,6 +70,7 @@ export class Consumer implements TaskTaker {
     this.#worker.on('error', error =>
       log[error.name === 'ReplyError' ? 'warn' : 'debug']({ err: error }, 'the queue had an error'),
     )
+    this.#worker.on('completed', job => void this.#removed(job))
     this.#locks = new LockKeeper(
       runs,
       (ids, tokens, durationMs) => this.#worker.extendJobLocks(ids, tokens, durationMs),
@@ -125,6 +128,18 @@ export class Consumer implements TaskTaker {
     }
   }
 
+  /** A job is gone from the queue. */
+  async #removed(job: Job): Promise<void> {
+    const task = this.#toHoldBack.get(job)
+    if (!task) return
+    try {
+      await this.#runner.holdBack(task)
+    } catch (error) {
+      // It is an open task without a job: the reconciler's.
+      this.#log.warn({ err: error, task: task.id }, 'a task could not be held back')
+    }
+  }
+
   async #runTask(loaded: LoadedTask, run: TaskRun): Promise<JobFate> {
     try {
       return await this.#runner.run(loaded, run)
@@ -137,7 +152,8 @@ export class Consumer implements TaskTaker {
 
   /** Returning removes the job; the errors tell BullMQ that it is elsewhere already. */
   async #settle(job: Job, token: string, fate: JobFate): Promise<void> {
-    if (fate.job === 'remove') return
+    if (fate.job === 'hold-back') this.#toHoldBack.set(job, fate.task)
+    if (fate.job === 'remove' || fate.job === 'hold-back') return
     try {
       if (fate.job === 'delay') await job.moveToDelayed(fate.until, token)
       if (fate.job === 'hand-back') await job.moveToWait(token)

@@ -76,7 +76,7 @@ async function startWorker(
   measureQueue(registry, queueState)
   const runs = new TaskRuns()
   const ended = new EndedTasks(tasks, log)
-  const runner = new TaskRunner({ tasks, ended, metrics, workerName, log })
+  const runner = new TaskRunner({ tasks, queue, ended, metrics, workerName, log })
   const consumer = new Consumer({
     redis,
     runner,

@@ -43,14 +43,20 @@ export class QueueState {
   async #read(): Promise<QueueSnapshot> {
     const counts = await this.#queue.counts()
     const waiting = counts.queued === 0 ? [] : await this.#queue.sampleWaiting(SAMPLE)
-    const since = (await this.#tasks.loadHeaders(waiting)).map(waitingSince)
+    const [headers, queuedAt] = await Promise.all([
+      this.#tasks.loadHeaders(waiting),
+      this.#queue.queuedAt(waiting),
+    ])
+    const since = headers.map((task, i) => waitingSince(task, queuedAt[i] ?? null))
     const oldest = Math.min(...since.filter(time => time !== null))
     return { counts, oldestMs: Number.isFinite(oldest) ? Math.max(Date.now() - oldest, 0) : 0 }
   }
 }
 
-// A task whose run was lost or given back waits too, but is next in line and has no time to count from.
-function waitingSince(task: TaskHeader | null): number | null {
+// A task whose run was lost or given back waits too, but is next in line and has no time to count from. While a task
+// is held back by its concurrency key, no further worker would help it.
+function waitingSince(task: TaskHeader | null, queuedAt: number | null): number | null {
   if (!task || isTerminal(task.state)) return null
-  return task.runAt ?? (task.startedAt === null ? task.createdAt : null)
+  const dueAt = task.runAt ?? (task.startedAt === null ? task.createdAt : null)
+  return dueAt === null || task.concurrencyKey === null ? dueAt : Math.max(dueAt, queuedAt ?? dueAt)
 }

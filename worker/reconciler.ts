@@ -1,6 +1,6 @@
 // Makes it true that every accepted task ends: finds open tasks whose job is missing or whose time to start has
-// passed, and sweeps up what points to nothing. One worker at a time does a round, which is bounded; all it does
-// may be done twice.
+// passed, frees the slots that ended tasks still have, and sweeps up what points to nothing. One worker at a time does
+// a round, which is bounded; all it does may be done twice.
 
 import { taskIdOfMember, timeOfMember } from '../shared/keys.ts'
 import type { Logger } from '../shared/log.ts'
@@ -58,6 +58,7 @@ export class Reconciler {
     const deadline = performance.now() + TURN_MS
     await this.#walk('open', deadline, members => this.#repairOpen(members, now))
     await this.#walk('index', deadline, members => this.#sweepIndex(members, now))
+    await this.#walk('keys', deadline, keys => this.#clearSlots(keys))
   }
 
   // While Redis is away a round waits for it, and no second one is begun.
@@ -108,9 +109,14 @@ export class Reconciler {
     const { tasks, queue, types, metrics, log } = this.#parts
     if ((await tasks.apply(task.id, ended(task, EXPIRED, { now }))).outcome !== 'ok') return false
     if (types.has(task.type)) metrics.finished.inc({ type: task.type, state: 'expired' })
+    await queue.admission.makeRoom(task)
     // A worker that takes the job in this moment sees that the task has ended.
     await queue.remove(task.id).catch(error => log.debug({ err: error }, 'a job could not be removed'))
     return true
+  }
+
+  async #clearSlots(keys: string[]): Promise<void> {
+    for (const key of keys) await this.#parts.queue.admission.clearSlots(key)
   }
 
   async #enqueue(task: TaskHeader, now: number): Promise<void> {

@@ -1,11 +1,17 @@
 // What the reconciler reads and writes in Redis: whose turn it is, how far it has come, and the sets it walks.
 
 import type { Redis } from 'ioredis'
-import { INDEX_KEY, OPEN_KEY, RECONCILER_CURSORS_KEY, RECONCILER_KEY } from '../shared/keys.ts'
+import {
+  INDEX_KEY,
+  KEYS_IN_USE_KEY,
+  OPEN_KEY,
+  RECONCILER_CURSORS_KEY,
+  RECONCILER_KEY,
+} from '../shared/keys.ts'
 
-const SETS = { open: OPEN_KEY, index: INDEX_KEY } as const
+const SETS = { open: OPEN_KEY, index: INDEX_KEY, keys: KEYS_IN_USE_KEY } as const
 
-/** The set of the open tasks, and that of all retained ones. */
+/** The set of the open tasks, that of all retained ones, and that of the concurrency keys. */
 export type SweptSet = keyof typeof SETS
 
 export class RedisSweep {

@@ -5,6 +5,7 @@ import type { TaskAppend } from '../shared/event-log.ts'
 import type { Logger } from '../shared/log.ts'
 import type { TaskStore } from '../shared/redis-tasks.ts'
 import { isTerminal, type TaskError, type TaskRecord } from '../shared/task.ts'
+import type { TaskQueue } from '../shared/task-queue.ts'
 import { type RunnableTask, runnableTask } from '../shared/task-record.ts'
 import { due, ended, retrying, started, startedFirst, type TaskOutcome } from '../shared/task-transitions.ts'
 import { beforeRun, cancelledOutcome } from './before-run.ts'
@@ -25,6 +26,8 @@ export type JobFate =
   | { job: 'remove' }
   /** It runs again at a time, in ms since 1970. */
   | { job: 'delay'; until: number }
+  /** It is removed, and its task held back until its concurrency key has room. */
+  | { job: 'hold-back'; task: TaskRecord }
   /** It goes back to the queue for another worker. */
   | { job: 'hand-back' }
   /** It is no longer this worker's. */
@@ -40,6 +43,7 @@ interface Running {
 
 export interface TaskRunnerParts {
   readonly tasks: TaskStore
+  readonly queue: Pick<TaskQueue, 'admission' | 'enqueue'>
   readonly ended: EndedTasks
   readonly metrics: WorkerMetrics
   /** This worker, as `started` events name it. */
@@ -49,13 +53,15 @@ export interface TaskRunnerParts {
 
 export class TaskRunner {
   readonly #tasks: TaskStore
+  readonly #queue: TaskRunnerParts['queue']
   readonly #ended: EndedTasks
   readonly #metrics: WorkerMetrics
   readonly #workerName: string
   readonly #log: Logger
 
-  constructor({ tasks, ended, metrics, workerName, log }: TaskRunnerParts) {
+  constructor({ tasks, queue, ended, metrics, workerName, log }: TaskRunnerParts) {
     this.#tasks = tasks
+    this.#queue = queue
     this.#ended = ended
     this.#metrics = metrics
     this.#workerName = workerName
@@ -87,13 +93,21 @@ export class TaskRunner {
       case 'end':
         return this.#endUnstarted(task, before.outcome)
       case 'wait':
+        await this.#queue.admission.makeRoom(task)
         return { job: 'delay', until: before.until }
       case 'run':
         return this.#begin(loaded, task, run)
     }
   }
 
+  /** Once the job is gone, since the next one of the task would be taken for it: puts the task in line for its key. */
+  async holdBack(task: TaskRecord): Promise<void> {
+    if (task.state === 'scheduled') await this.#tasks.apply(task.id, due(task, Date.now()))
+    await this.#queue.enqueue({ ...task, delayMs: 0 })
+  }
+
   async #begin(loaded: LoadedTask, before: TaskRecord, run: TaskRun): Promise<JobFate> {
+    if (!(await this.#queue.admission.begin(before))) return { job: 'hold-back', task: before }
     const now = Date.now()
     if (before.state === 'scheduled') await this.#tasks.apply(before.id, due(before, now))
     const answer = await this.#tasks.apply(before.id, started(before, this.#start(run, now)))
@@ -110,6 +124,7 @@ export class TaskRunner {
   }
 
   async #attempt(loaded: LoadedTask, task: RunnableTask, run: TaskRun): Promise<JobFate> {
+    this.#takeSlot(task)
     const writer = this.#openWriter(task, run)
     this.#metrics.running.inc({ type: task.type })
     try {
@@ -125,6 +140,13 @@ export class TaskRunner {
       this.#metrics.running.dec({ type: task.type })
       writer.close()
     }
+  }
+
+  /** A task has got its slot by now: this lets the next one of its key go to the queue. Where it fails, its end does. */
+  #takeSlot(task: RunnableTask): void {
+    this.#queue.admission
+      .begin(task)
+      .catch(error => this.#log.warn({ err: error, task: task.id }, 'the next task of a key was not let go'))
   }
 
   #openWriter(task: RunnableTask, run: TaskRun): EventWriter {
@@ -175,6 +197,7 @@ export class TaskRunner {
     if (answer.outcome === 'cancelling') return this.#end(running, { state: 'cancelled' })
     if (!isWritten(answer)) return this.#notOurs(task, answer)
     this.#metrics.retries.inc({ type: task.type })
+    await this.#queue.admission.makeRoom(task)
     return { job: 'delay', until: now + delayMs }
   }
 
@@ -191,8 +214,9 @@ export class TaskRunner {
     return cancelledOutcome(task ?? { cancelReason: null })
   }
 
-  #close(task: RunnableTask): JobFate {
+  async #close(task: RunnableTask): Promise<JobFate> {
     this.#ended.add(task)
+    await this.#queue.admission.makeRoom(task)
     return { job: 'remove' }
   }
 

@@ -9,7 +9,7 @@ import { checkBody, checkQuery, invalid } from '../http/checked-request.ts'
 import { readJson } from '../http/request-body.ts'
 import type { RedisGate } from '../redis-gate.ts'
 import { requestedType, type TypeParts } from './requested-type.ts'
-import { submissionSchema, taskRequest } from './submission.ts'
+import { limitHasKey, submissionFields, type TaskDefaults, taskRequest } from './submission.ts'
 
 const MIN_INTERVAL_MS = 1_000
 const MAX_INTERVAL_MS = 365 * 24 * 60 * 60 * 1_000
@@ -22,7 +22,7 @@ const scheduleSchema = z
     cron: z.string().trim().max(200).regex(CRON_FORM, 'must have 5 fields, or 6 with seconds').optional(),
     timeZone: z.string().max(64).optional(),
     everyMs: z.int().min(MIN_INTERVAL_MS).max(MAX_INTERVAL_MS).optional(),
-    task: submissionSchema.omit({ id: true, delayMs: true }),
+    task: submissionFields.omit({ id: true, delayMs: true }).refine(...limitHasKey),
   })
   .transform(({ cron, timeZone, everyMs, task }, context) => {
     const fault = timingFault(cron, timeZone, everyMs)
@@ -40,11 +40,9 @@ const querySchema = z.object({
   cursor: z.string().regex(SCHEDULE_ID, 'is not a cursor that a page gave as `next`').optional(),
 })
 
-export interface ScheduleParts extends TypeParts {
+export interface ScheduleParts extends TypeParts, TaskDefaults {
   readonly gate: RedisGate
   readonly schedules: Schedules
-  /** How long a task stays after its end, unless it says otherwise. */
-  readonly retainMs: number
 }
 
 export function scheduleRoutes(router: Router, parts: ScheduleParts): void {
@@ -86,7 +84,7 @@ async function put(
   parts: ScheduleParts,
 ): Promise<{ schedule: Schedule; created: boolean }> {
   const type = await requestedType(task, parts, ['task'])
-  const { id: _, delayMs: __, ...template } = taskRequest({ ...task, delayMs: 0 }, type, parts.retainMs)
+  const { id: _, delayMs: __, ...template } = taskRequest({ ...task, delayMs: 0 }, type, parts)
   return parts.schedules.put(id, { timing, task: template })
 }
 

@@ -2,7 +2,7 @@
 
 import { v7 } from 'uuid'
 import { z } from 'zod'
-import { TASK_ID, type TaskRecord, type TaskRequest } from '../../shared/task.ts'
+import { CONCURRENCY_KEY, TASK_ID, type TaskRecord, type TaskRequest } from '../../shared/task.ts'
 import type { TaskType } from '../../shared/task-types.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
@@ -15,8 +15,8 @@ const backoff = z.strictObject({
   jitter: z.number().min(0).max(1).optional(),
 })
 
-/** The body of `POST /v1/tasks`. What is left out of it falls to the task's type. */
-export const submissionSchema = z.strictObject({
+/** What a task is submitted with. What is left out falls to the task's type. */
+export const submissionFields = z.strictObject({
   type: z.string().min(1),
   input: z.unknown().default({}),
   id: z.string().regex(TASK_ID, 'must be 1 to 64 of A-Z a-z 0-9 _ -, and not digits alone').optional(),
@@ -27,14 +27,35 @@ export const submissionSchema = z.strictObject({
   timeoutMs: wholeNumber(1, 7 * DAY_MS).optional(),
   expiresInMs: wholeNumber(1, 365 * DAY_MS).optional(),
   retainMs: wholeNumber(1_000, 3_650 * DAY_MS).optional(),
+  concurrencyKey: z
+    .string()
+    .regex(CONCURRENCY_KEY, 'must be 1 to 128 of A-Z a-z 0-9 : . _ -, the first a letter or digit')
+    .optional(),
+  concurrencyLimit: wholeNumber(1, 1_000).optional(),
 })
 
-export type Submission = z.output<typeof submissionSchema>
+/** A limit is one of its key. */
+export const limitHasKey: [(task: Partial<Submission>) => boolean, { path: string[]; message: string }] = [
+  ({ concurrencyKey, concurrencyLimit }) => concurrencyLimit === undefined || concurrencyKey !== undefined,
+  { path: ['concurrencyLimit'], message: 'goes with concurrencyKey alone' },
+]
+
+/** The body of `POST /v1/tasks`. */
+export const submissionSchema = submissionFields.refine(...limitHasKey)
+
+export type Submission = z.output<typeof submissionFields>
 
 export const newTaskId = (): string => v7()
 
-/** The task that a submission asks for, with every default filled in. `retainMs` is the gateway's default. */
-export function taskRequest(submission: Submission, type: TaskType, retainMs: number): TaskRequest {
+/** What neither a submission nor its type says. */
+export interface TaskDefaults {
+  readonly retainMs: number
+  /** Tasks of one concurrency key that run at once. */
+  readonly concurrencyPerKey: number
+}
+
+/** The task that a submission asks for, with every default filled in. */
+export function taskRequest(submission: Submission, type: TaskType, defaults: TaskDefaults): TaskRequest {
   return {
     id: submission.id ?? newTaskId(),
     type: type.type,
@@ -45,7 +66,11 @@ export function taskRequest(submission: Submission, type: TaskType, retainMs: nu
     backoff: submission.backoff ?? type.backoff ?? null,
     timeoutMs: submission.timeoutMs ?? type.timeoutMs,
     expiresInMs: submission.expiresInMs ?? null,
-    retainMs: submission.retainMs ?? retainMs,
+    retainMs: submission.retainMs ?? defaults.retainMs,
+    ...(submission.concurrencyKey !== undefined && {
+      concurrencyKey: submission.concurrencyKey,
+      concurrencyLimit: submission.concurrencyLimit ?? defaults.concurrencyPerKey,
+    }),
   }
 }
 
@@ -62,6 +87,8 @@ export function retryRequest(task: TaskRecord, id: string): TaskRequest {
     timeoutMs: task.timeoutMs,
     expiresInMs: task.expiresAt === null ? null : task.expiresAt - task.createdAt,
     retainMs: task.retainMs,
+    concurrencyKey: task.concurrencyKey,
+    concurrencyLimit: task.concurrencyLimit,
     retryOf: task.id,
   }
 }

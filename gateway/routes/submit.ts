@@ -9,15 +9,13 @@ import { onlyOnce } from '../idempotency.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import type { RedisGate } from '../redis-gate.ts'
 import { requestedType, type TypeParts } from './requested-type.ts'
-import { newTaskId, type Submission, taskRequest } from './submission.ts'
+import { newTaskId, type Submission, type TaskDefaults, taskRequest } from './submission.ts'
 
-export interface SubmitParts extends TypeParts {
+export interface SubmitParts extends TypeParts, TaskDefaults {
   readonly gate: RedisGate
   readonly queue: TaskQueue
   readonly idempotency: IdempotencyRecords
   readonly metrics: GatewayMetrics
-  /** How long a task stays after its end, unless it says otherwise. */
-  readonly retainMs: number
 }
 
 /** A task as it is answered. */
@@ -34,7 +32,7 @@ export async function prepare(
   parts: SubmitParts,
   path: readonly PropertyKey[] = [],
 ): Promise<TaskRequest> {
-  return taskRequest(submission, await requestedType(submission, parts, path), parts.retainMs)
+  return taskRequest(submission, await requestedType(submission, parts, path), parts)
 }
 
 /**

@@ -30,6 +30,7 @@ describe('the metrics of the queue', () => {
         ['millrace_queue_tasks{state="queued"}', 0],
         ['millrace_queue_tasks{state="running"}', 0],
         ['millrace_queue_tasks{state="scheduled"}', 0],
+        ['millrace_queue_tasks{state="held"}', 0],
         ['millrace_queue_oldest_seconds', 0],
       ]),
     )
@@ -44,7 +45,7 @@ describe('the metrics of the queue', () => {
   })
 
   test('have no samples while Redis is away, instead of failing the scrape or claiming an empty queue', async () => {
-    expect((await scrape(queueRegistry(() => true))).size).toBe(4)
+    expect((await scrape(queueRegistry(() => true))).size).toBe(5)
     expect((await scrape(queueRegistry(() => false))).size).toBe(0)
   })
 })

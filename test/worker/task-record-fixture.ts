@@ -28,6 +28,8 @@ export function taskRecord(fields: Partial<TaskRecord> = {}): TaskRecord {
     startedAt: null,
     finishedAt: null,
     lastEventId: '1-1',
+    concurrencyKey: null,
+    concurrencyLimit: null,
     scheduleId: null,
     retryOf: null,
     ...fields,

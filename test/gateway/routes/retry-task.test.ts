@@ -62,11 +62,28 @@ describe('an ended task', () => {
   test('runs again as it was asked for, but at once', async () => {
     const id = await taskIn('failed', {
       ...{ delayMs: 60_000, priority: 7, attempts: 4, backoff: { type: 'fixed', delayMs: 3, jitter: 0.5 } },
-      ...{ timeoutMs: 1_234, expiresInMs: 120_000, retainMs: 5_000, input: { n: 5, text: 'é' } },
+      ...{
+        concurrencyKey: 'k',
+        concurrencyLimit: 3,
+        timeoutMs: 1_234,
+        expiresInMs: 120_000,
+        retainMs: 5_000,
+        input: { n: 5, text: 'é' },
+      },
     })
     const { body } = await retry(id)
     const [old, fresh] = await Promise.all([redis.hgetall(taskKey(id)), redis.hgetall(taskKey(body.id))])
-    const kept = ['type', 'input', 'priority', 'attempts', 'backoff', 'timeoutMs', 'retainMs']
+    const kept = [
+      'type',
+      'input',
+      'priority',
+      'attempts',
+      'backoff',
+      'timeoutMs',
+      'retainMs',
+      'concurrencyKey',
+      'concurrencyLimit',
+    ]
     for (const field of kept) expect([field, fresh[field]]).toEqual([field, old[field]])
     expect(Number(fresh.expiresAt) - Number(fresh.createdAt)).toBe(120_000)
     expect(fresh.runAt).toBeUndefined()

@@ -96,6 +96,8 @@ describe('a schedule that is put', () => {
       timeoutMs: 5_000,
       expiresInMs: 60_000,
       retainMs: 2_000,
+      concurrencyKey: 'acme',
+      concurrencyLimit: 3,
     }
     expect((await put('full', { ...hourly, task })).body.task).toEqual(task)
     expect((await read('full')).body.task).toEqual(task)
@@ -223,6 +225,11 @@ describe('what is refused', () => {
       'wrong fields of the task',
       { ...hourly, task: { type: 'plain', attempts: 0, x: 1 } },
       ['task.attempts', 'task.x'],
+    ],
+    [
+      'a limit without a key',
+      { ...hourly, task: { type: 'plain', concurrencyLimit: 3 } },
+      ['task.concurrencyLimit'],
     ],
     ['an unknown field', { ...hourly, every: 5 }, ['every']],
   ])('%s', async (_, body, paths) => {

@@ -135,6 +135,16 @@ describe('an accepted task', () => {
     expect(recorded).toBe(JSON.stringify(JSON.parse(input)))
   })
 
+  test('with a concurrency key shows it, and has the limit of the configuration unless it names one', async () => {
+    const concurrencyKey = 'tenant:42'
+    const answer = await submit({ type: 'anything', concurrencyKey })
+    expect(answer).toMatchObject({ status: 202, body: { concurrencyKey } })
+    expect((await read(answer.body.id)).body).toEqual(answer.body)
+    expect(await redis.hget(taskKey(answer.body.id), 'concurrencyLimit')).toBe('5')
+    const own = await submit({ type: 'anything', concurrencyKey, concurrencyLimit: 1_000 })
+    expect(await redis.hget(taskKey(own.body.id), 'concurrencyLimit')).toBe('1000')
+  })
+
   test('is counted by its type', async () => {
     await submit({ type: 'resize', input: { width: 1 } })
     const { text } = await call(`${gateway.opsUrl}/metrics`)
@@ -167,6 +177,13 @@ describe('a body out of bounds is refused with the path', () => {
     [{ type: 'anything', timeoutMs: 0 }, ['timeoutMs']],
     [{ type: 'anything', expiresInMs: 0 }, ['expiresInMs']],
     [{ type: 'anything', retainMs: 0 }, ['retainMs']],
+    [{ type: 'anything', concurrencyKey: '' }, ['concurrencyKey']],
+    [{ type: 'anything', concurrencyKey: '-a' }, ['concurrencyKey']],
+    [{ type: 'anything', concurrencyKey: 'a b' }, ['concurrencyKey']],
+    [{ type: 'anything', concurrencyKey: 'x'.repeat(129) }, ['concurrencyKey']],
+    [{ type: 'anything', concurrencyKey: 'a', concurrencyLimit: 0 }, ['concurrencyLimit']],
+    [{ type: 'anything', concurrencyKey: 'a', concurrencyLimit: 1_001 }, ['concurrencyLimit']],
+    [{ type: 'anything', concurrencyLimit: 1 }, ['concurrencyLimit']],
     [{ type: 'anything', unknown: 1 }, ['unknown']],
     [{ type: 'anything', channels: [] }, ['channels']],
     [{ type: 'anything', callbackUrl: 'http://127.0.0.1' }, ['callbackUrl']],
