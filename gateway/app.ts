@@ -4,6 +4,7 @@ import { METHODS } from 'node:http'
 import Router from '@koa/router'
 import Koa, { type Middleware } from 'koa'
 import type { EventLog } from '../shared/event-log.ts'
+import type { HttpTarget } from '../shared/http-targets.ts'
 import type { Logger } from '../shared/log.ts'
 import type { HealthChecks } from '../shared/ops-server.ts'
 import type { IdempotencyRecords } from '../shared/redis-idempotency.ts'
@@ -43,6 +44,7 @@ export interface AppParts extends TaskDefaults {
   readonly schedules: Schedules
   readonly types: TaskTypeCache
   readonly validator: InputValidator
+  readonly callbackTargets: readonly HttpTarget[] | null
   readonly streams: EventStreams
   readonly health: HealthChecks
   readonly pages: Middleware

@@ -13,6 +13,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import type { Redis } from 'ioredis'
 import { gatewayConfig } from '../shared/config.ts'
+import { parseHttpTargets } from '../shared/http-targets.ts'
 import { Lifecycle, runProcess } from '../shared/lifecycle.ts'
 import { createLogger } from '../shared/log.ts'
 import { createRegistry } from '../shared/metrics.ts'
@@ -41,6 +42,7 @@ const PAGES = join(dirname(createRequire(import.meta.url).resolve('millrace/pack
 
 runProcess(async () => {
   const config = gatewayConfig()
+  const httpTargets = parseHttpTargets(config.MILLRACE_HTTP_TARGETS)
   const logger = createLogger('gateway', config.LOG_LEVEL)
   const lifecycle = new Lifecycle(logger, config.MILLRACE_DRAIN_MS)
 
@@ -72,6 +74,7 @@ runProcess(async () => {
     schedules,
     types: new TaskTypeCache(redis),
     validator: new InputValidator(logger),
+    callbackTargets: config.MILLRACE_WEBHOOK_SECRET === undefined ? null : httpTargets,
     streams,
     health,
     pages: await servePages(PAGES),

@@ -11,6 +11,14 @@ const port = z.coerce.number().int().min(0).max(65_535)
 const milliseconds = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
 const count = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
 
+/** Standard Webhooks wants 24 to 64; from 16 on guessing is hopeless. */
+const MIN_SECRET_BYTES = 16
+
+function isWebhookSecret(text: string): boolean {
+  const [, base64] = /^whsec_([A-Za-z0-9+/]+={0,2})$/.exec(text) ?? []
+  return base64 !== undefined && Buffer.from(base64, 'base64').length >= MIN_SECRET_BYTES
+}
+
 /** Variables of both processes; `meta.description` is what docs/configuration.md says. */
 const shared = {
   REDIS_URL: z
@@ -37,6 +45,19 @@ const shared = {
   MILLRACE_TASK_MAX_EVENTS: count(1, 10_000_000)
     .default(10_000)
     .describe('Events that a task keeps; older ones are trimmed.'),
+  MILLRACE_HTTP_TARGETS: z
+    .string()
+    .default('')
+    .describe(
+      'Where tasks and callbacks may send HTTP requests: comma-separated origins with an optional path prefix, `http://127.0.0.1:9000/jobs`. Empty: nowhere.',
+    ),
+  MILLRACE_WEBHOOK_SECRET: z
+    .string()
+    .refine(isWebhookSecret, `must be whsec_ and the base64 of at least ${MIN_SECRET_BYTES} bytes`)
+    .optional()
+    .describe(
+      'Signs callbacks: `whsec_` and the base64 of at least 16 random bytes, the same for all. Without it a gateway takes no `callbackUrl`, and a worker delivers nothing.',
+    ),
 }
 
 const gateway = z.object({
@@ -84,12 +105,6 @@ const worker = z.object({
     .optional()
     .describe('The folder of handler modules; unset: the tasks that ship.'),
   MILLRACE_CONCURRENCY: count(1, 10_000).default(10).describe('Tasks that one worker process runs at once.'),
-  MILLRACE_HTTP_TARGETS: z
-    .string()
-    .default('')
-    .describe(
-      'Where tasks may send HTTP requests: comma-separated origins with an optional path prefix, `http://127.0.0.1:9000/jobs`. Empty: nowhere.',
-    ),
 })
 
 export type GatewayConfig = z.infer<typeof gateway>
@@ -109,7 +124,6 @@ const NOT_BUILT = {
   MILLRACE_CORS_ORIGINS: 'there is no access from other origins yet',
   MILLRACE_RATE_LIMIT: 'there is no rate limit yet',
   MILLRACE_REDIS_MODE: 'only a standalone Redis can be used yet',
-  MILLRACE_WEBHOOK_SECRET: 'there are no callbacks yet',
 } as const
 
 /** What says of these no more than what is so. */

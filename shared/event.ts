@@ -1,6 +1,6 @@
 // An event of a channel, as it stands in the log and travels between processes.
 
-import type { Position } from './event-id.ts'
+import { formatPosition, type Position } from './event-id.ts'
 
 /** How `data` is to be read: JSON text, or plain text whose line ends a stream turns into `data:` lines. */
 export type DataFormat = 'json' | 'text'
@@ -39,6 +39,16 @@ export const MAX_EVENT_BYTES = 64 * 1024
 export function eventData(event: Pick<ChannelEvent, 'format' | 'data'>): unknown {
   const text = event.data.toString()
   return event.format === 'json' ? JSON.parse(text) : text
+}
+
+/** An event as the HTTP API shows it in pages, and callbacks carry it. */
+export function viewEvent(event: ChannelEvent): { id: string; type: string; time: string; data: unknown } {
+  return {
+    id: formatPosition(event),
+    type: event.type,
+    time: new Date(event.time).toISOString(),
+    data: eventData(event),
+  }
 }
 
 /** The channel of a task. Names that begin with `task:` are the broker's own. */

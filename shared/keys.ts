@@ -62,6 +62,7 @@ export const LAST_RUNS_KEY = 'mr:schedules:last'
 export const QUEUE_PREFIX = '{mr}'
 export const QUEUE_NAME = 'tasks'
 export const SCHEDULE_QUEUE_NAME = 'schedules'
+export const CALLBACK_QUEUE_NAME = 'callbacks'
 
 // Those of concurrency keys lie in the slot of the queue, since one step touches several of them.
 

@@ -2,15 +2,20 @@
 // every one of them is an event.
 
 import type { Redis } from 'ioredis'
+import { CallbackQueue } from './callback-queue.ts'
 import { taskChannel } from './event.ts'
+import { parsePosition } from './event-id.ts'
 import type { EventLog, TaskAppend } from './event-log.ts'
 import { INDEX_KEY, logKey, OPEN_KEY, taskIdOfMember, taskKey, taskMember } from './keys.ts'
-import type { TaskRecord, TaskState } from './task.ts'
+import { isTerminal, type TaskRecord, type TaskState } from './task.ts'
 import { parseTaskFields } from './task-record.ts'
 import type { Transition } from './task-transitions.ts'
 
 /** What finds a task in the index. */
 export type TaskKey = Pick<TaskRecord, 'id' | 'createdAt'>
+
+/** What closing an ended task takes. */
+export type EndedTask = TaskKey & Pick<TaskRecord, 'callbackUrl' | 'retainMs'>
 
 /** A record without what can be large. */
 export type TaskHeader = Omit<TaskRecord, 'input' | 'result' | 'progress' | 'error' | 'backoff'>
@@ -38,6 +43,7 @@ const HEADER_FIELDS = [
   'lastEventId',
   'concurrencyKey',
   'concurrencyLimit',
+  'callbackUrl',
   'scheduleId',
   'retryOf',
 ]
@@ -68,10 +74,12 @@ const MAX_PAGE_CHARS = 4 * 1024 * 1024
 
 export class TaskStore {
   readonly #redis: Redis
+  readonly callbacks: CallbackQueue
   readonly log: EventLog
 
   constructor(redis: Redis, log: EventLog) {
     this.#redis = redis
+    this.callbacks = new CallbackQueue(redis)
     this.log = log
   }
 
@@ -134,8 +142,12 @@ export class TaskStore {
     return taskIds.filter((_, i) => replies[i]?.[1] === '1')
   }
 
-  /** Ended tasks need no more watching. */
-  async close(tasks: readonly TaskKey[]): Promise<void> {
+  /**
+   * What follows the end of tasks, however often: their callbacks are queued, and they need no more watching. Until
+   * this is done a task stays among the open ones, where the reconciler finds it.
+   */
+  async close(tasks: readonly EndedTask[]): Promise<void> {
+    for (const task of tasks) await this.#queueCallback(task)
     await this.#redis.zrem(OPEN_KEY, ...tasks.map(taskMember))
   }
 
@@ -176,6 +188,19 @@ export class TaskStore {
       last = members.at(-1) ?? null
     }
     return { tasks, next: last }
+  }
+
+  async #queueCallback({ id: taskId, callbackUrl: url, retainMs }: EndedTask): Promise<void> {
+    if (url === null) return
+    const task = await this.loadState(taskId)
+    const end = task && isTerminal(task.state) && parsePosition(task.lastEventId)
+    if (!end) return
+    const before = { epoch: end.epoch, seq: end.seq - 1 }
+    const page = await this.log.readPage(taskChannel(taskId), before, { maxEvents: 1, maxBytes: 1 })
+    const [event] = page.events
+    if (event) await this.callbacks.add({ taskId, url, event })
+    const keys = [taskKey(taskId), logKey(taskChannel(taskId))]
+    await Promise.all(keys.map(key => this.#redis.pexpire(key, retainMs)))
   }
 
   async #indexAfter(member: string | null): Promise<string[]> {

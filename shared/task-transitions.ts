@@ -134,7 +134,7 @@ export function cancelling(task: TaskRecord, reason: string | undefined, now: nu
 
 /** The end of a task; `run` fences when it is a run that ends it, and then gives way to a cancellation. */
 export function ended(
-  task: Pick<TaskRecord, 'id' | 'attempt' | 'retainMs'>,
+  task: Pick<TaskRecord, 'id' | 'attempt' | 'retainMs' | 'callbackUrl'>,
   outcome: TaskOutcome,
   { run, now, from }: { run?: number; now: number; from?: readonly string[] },
 ): Transition {
@@ -150,7 +150,8 @@ export function ended(
         ...(outcome.state === 'completed' && { result: JSON.stringify(outcome.result ?? null) }),
         ...(outcome.state === 'failed' && { error: JSON.stringify(outcome.error) }),
       },
-      expireMs: task.retainMs,
+      // A task with a callback stays until that is queued, however late; closing it sets its expiry.
+      ...(task.callbackUrl === null && { expireMs: task.retainMs }),
     },
   }
 }

@@ -67,6 +67,8 @@ export interface TaskRequest {
   /** Of all tasks with this key no more than the limit run at once. */
   readonly concurrencyKey?: string | null
   readonly concurrencyLimit?: number | null
+  /** Gets a POST of the terminal event. */
+  readonly callbackUrl?: string
   /** The schedule that submits it. */
   readonly scheduleId?: string
   /** The ended task that it runs again. */
@@ -108,6 +110,7 @@ export interface TaskRecord {
   readonly lastEventId: string
   readonly concurrencyKey: string | null
   readonly concurrencyLimit: number | null
+  readonly callbackUrl: string | null
   readonly scheduleId: string | null
   readonly retryOf: string | null
 }

@@ -1,8 +1,8 @@
-// Takes ended tasks from the set of the open ones, many at a time: nothing waits for it. Those that a worker does not
-// come to are dropped by the reconciler.
+// Closes ended tasks, many at a time: nothing waits for it. Those that a worker does not come to are closed by the
+// reconciler.
 
 import type { Logger } from '../shared/log.ts'
-import type { TaskKey, TaskStore } from '../shared/redis-tasks.ts'
+import type { EndedTask, TaskStore } from '../shared/redis-tasks.ts'
 
 /** How long the first one of a batch waits for others. */
 const GATHER_MS = 20
@@ -12,7 +12,7 @@ const MAX_GATHERED = 500
 export class EndedTasks {
   readonly #tasks: TaskStore
   readonly #log: Logger
-  #gathered: TaskKey[] = []
+  #gathered: EndedTask[] = []
   #timer: NodeJS.Timeout | undefined
   #closing: Promise<void> = Promise.resolve()
 
@@ -21,8 +21,8 @@ export class EndedTasks {
     this.#log = log
   }
 
-  add(task: TaskKey): void {
-    this.#gathered.push({ id: task.id, createdAt: task.createdAt })
+  add({ id, createdAt, callbackUrl, retainMs }: EndedTask): void {
+    this.#gathered.push({ id, createdAt, callbackUrl, retainMs })
     if (this.#gathered.length >= MAX_GATHERED) this.#flush()
     else this.#timer ??= setTimeout(() => this.#flush(), GATHER_MS)
   }

@@ -7,10 +7,10 @@ import { join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { z } from 'zod'
 import type { FieldError } from '../shared/errors.ts'
+import type { HttpTarget } from '../shared/http-targets.ts'
 import { StartupError } from '../shared/startup-error.ts'
 import type { TaskType } from '../shared/task-types.ts'
 import type { TaskDefinition } from './define-task.ts'
-import type { HttpTarget } from './http-targets.ts'
 import { type CheckedDefinition, checkDefinition } from './task-definition.ts'
 
 /** What the worker hands to the modules that ship and need it: those export `createTask(environment)`. */

@@ -8,27 +8,29 @@
 //   cancel   a running task can be cancelled       heard until no task runs any more
 //   repairs  tasks that were lost are queued       not needed to drain
 //   schedules submit their tasks                   left to other workers
+//   callbacks are delivered                        left to other workers
 //   consumer takes tasks                           first: no new ones, then out with those that run
 
 import { hostname } from 'node:os'
 import { type WorkerConfig, workerConfig } from '../shared/config.ts'
+import { type HttpTarget, parseHttpTargets } from '../shared/http-targets.ts'
 import { Lifecycle, runProcess } from '../shared/lifecycle.ts'
 import { createLogger, type Logger } from '../shared/log.ts'
 import { createRegistry } from '../shared/metrics.ts'
 import { startOpsServer } from '../shared/ops-server.ts'
-import { checkRedis, connectRedis } from '../shared/redis-connection.ts'
+import { checkRedis, connectRedis, withTimeout } from '../shared/redis-connection.ts'
 import { RedisEventLog } from '../shared/redis-event-log.ts'
 import { TaskStore } from '../shared/redis-tasks.ts'
 import { Schedules } from '../shared/schedules.ts'
 import { TaskQueue } from '../shared/task-queue.ts'
 import type { TaskType } from '../shared/task-types.ts'
+import { CallbackDelivery } from './callback-delivery.ts'
 import { Cancellation } from './cancellation.ts'
 import { Consumer } from './consumer.ts'
 import { EndedTasks } from './ended-tasks.ts'
-import { parseHttpTargets } from './http-targets.ts'
 import { Liveness } from './liveness.ts'
 import { type LoadedTask, loadTasks, SHIPPED_TASKS_DIR } from './load-tasks.ts'
-import { createWorkerMetrics, measureQueue } from './metrics.ts'
+import { createWorkerMetrics, measureCallbacks, measureQueue } from './metrics.ts'
 import { QueueState } from './queue-state.ts'
 import { Reconciler } from './reconciler.ts'
 import { RedisSweep } from './redis-sweep.ts'
@@ -41,20 +43,20 @@ import { TypeAnnouncer } from './type-announcer.ts'
 runProcess(async () => {
   const config = workerConfig()
   const log = createLogger('worker', config.LOG_LEVEL)
-  const loaded = await loadTasks(config.MILLRACE_TASKS_DIR ?? SHIPPED_TASKS_DIR, {
-    httpTargets: parseHttpTargets(config.MILLRACE_HTTP_TARGETS),
-  })
+  const httpTargets = parseHttpTargets(config.MILLRACE_HTTP_TARGETS)
+  const loaded = await loadTasks(config.MILLRACE_TASKS_DIR ?? SHIPPED_TASKS_DIR, { httpTargets })
   const lifecycle = new Lifecycle(log, config.MILLRACE_DRAIN_MS)
   surviveRejections(log)
   for (const { type, thread } of loaded) {
     if (thread) log.warn({ type }, 'thread: true has no effect yet: the handler shares the event loop')
   }
-  await startWorker(config, loaded, lifecycle, log)
+  await startWorker(config, loaded, httpTargets, lifecycle, log)
 })
 
 async function startWorker(
   config: WorkerConfig,
   loaded: LoadedTask[],
+  httpTargets: readonly HttpTarget[],
   lifecycle: Lifecycle,
   log: Logger,
 ): Promise<void> {
@@ -74,6 +76,9 @@ async function startWorker(
   const isConnected = () => redis.status === 'ready'
   const queueState = new QueueState(queue, tasks, isConnected)
   measureQueue(registry, queueState)
+  measureCallbacks(registry, async () =>
+    isConnected() ? withTimeout(tasks.callbacks.counts(), 1_000).catch(() => null) : null,
+  )
   const runs = new TaskRuns()
   const ended = new EndedTasks(tasks, log)
   const runner = new TaskRunner({ tasks, queue, ended, metrics, workerName, log })
@@ -124,6 +129,13 @@ async function startWorker(
   const scheduleRuns = new ScheduleRuns({ redis, schedules: new Schedules(redis), queue, log })
   scheduleRuns.start()
   lifecycle.onStop('schedules', () => scheduleRuns.stop())
+
+  const secret = config.MILLRACE_WEBHOOK_SECRET
+  if (secret !== undefined) {
+    const callbacks = new CallbackDelivery({ redis, targets: httpTargets, secret, metrics, log })
+    callbacks.start()
+    lifecycle.onStop('callbacks', () => callbacks.stop())
+  }
 
   consumer.start()
   liveness.start()

@@ -8,6 +8,8 @@ import type { QueueState } from './queue-state.ts'
 const DURATION_BUCKETS = [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3_600, 14_400]
 const WAIT_BUCKETS = [0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3_600]
 
+const CALLBACK_OUTCOMES = ['delivered', 'failed', 'dead'] as const
+
 export type WorkerMetrics = ReturnType<typeof createWorkerMetrics>
 
 /** `types`: the handlers that are loaded; their counters begin at 0, so that a first one shows as a rise. */
@@ -51,7 +53,14 @@ export function createWorkerMetrics(registry: Registry, types: Iterable<string>)
       help: 'Tasks that this worker took up again after their worker or their job was lost.',
       registers,
     }),
+    callbacks: new Counter({
+      name: 'millrace_callbacks_total',
+      help: 'Attempts of this worker to deliver a callback: delivered, failed and to be tried again, dead (given up).',
+      labelNames: ['outcome'],
+      registers,
+    }),
   }
+  for (const outcome of CALLBACK_OUTCOMES) metrics.callbacks.inc({ outcome }, 0)
   for (const type of types) {
     metrics.running.set({ type }, 0)
     metrics.retries.inc({ type }, 0)
@@ -81,6 +90,24 @@ export function measureQueue(registry: Registry, queueState: QueueState): void {
       const state = await queueState.read()
       if (state) this.set(state.oldestMs / 1_000)
       else this.remove()
+    },
+  })
+}
+
+/** The queue of callbacks as a whole; `read` answers null while Redis does not. */
+export function measureCallbacks(
+  registry: Registry,
+  read: () => Promise<Record<string, number> | null>,
+): void {
+  new Gauge({
+    name: 'millrace_callback_queue',
+    help: 'Callbacks that wait for an attempt, are being sent, and have been given up lately, over all workers.',
+    labelNames: ['state'],
+    registers: [registry],
+    async collect() {
+      const counts = await read()
+      this.reset()
+      for (const [state, count] of Object.entries(counts ?? {})) this.set({ state }, count)
     },
   })
 }

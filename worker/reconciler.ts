@@ -93,7 +93,8 @@ export class Reconciler {
       const task = headers[i] ?? null
       const repair = repairOf(timeOfMember(member), task, jobless.has(ids[i] ?? ''), now)
       if (repair === 'drop') gone.push(member)
-      if (repair === 'expire' && task && (await this.#expire(task, now))) gone.push(member)
+      if (repair === 'close' && task) await tasks.close([task])
+      if (repair === 'expire' && task) await this.#expire(task, now)
       if (repair === 'enqueue' && task) await this.#enqueue(task, now)
     }
     await sweep.drop('open', gone)
@@ -105,14 +106,14 @@ export class Reconciler {
     await this.#parts.sweep.drop('index', gone)
   }
 
-  async #expire(task: TaskHeader, now: number): Promise<boolean> {
+  async #expire(task: TaskHeader, now: number): Promise<void> {
     const { tasks, queue, types, metrics, log } = this.#parts
-    if ((await tasks.apply(task.id, ended(task, EXPIRED, { now }))).outcome !== 'ok') return false
+    if ((await tasks.apply(task.id, ended(task, EXPIRED, { now }))).outcome !== 'ok') return
     if (types.has(task.type)) metrics.finished.inc({ type: task.type, state: 'expired' })
     await queue.admission.makeRoom(task)
     // A worker that takes the job in this moment sees that the task has ended.
     await queue.remove(task.id).catch(error => log.debug({ err: error }, 'a job could not be removed'))
-    return true
+    await tasks.close([task])
   }
 
   async #clearSlots(keys: string[]): Promise<void> {
@@ -127,7 +128,7 @@ export class Reconciler {
   }
 }
 
-type Repair = 'keep' | 'drop' | 'expire' | 'enqueue'
+type Repair = 'keep' | 'drop' | 'close' | 'expire' | 'enqueue'
 
 /** What an entry of the open tasks needs; `createdAt` is the entry's own time. */
 export function repairOf(
@@ -138,7 +139,8 @@ export function repairOf(
 ): Repair {
   if (isOrphan(createdAt, task?.createdAt ?? null, now)) return 'drop'
   if (!task || task.createdAt !== createdAt) return 'keep'
-  if (isTerminal(task.state)) return 'drop'
+  // Whoever ended it was lost before all had followed.
+  if (isTerminal(task.state)) return 'close'
   if (isExpired(task, now)) return 'expire'
   return isJobless && now - createdAt > SUBMIT_MS ? 'enqueue' : 'keep'
 }

@@ -1,36 +1,37 @@
 // Whether a target's answer is one: what its status and encoding mean to the task that asked.
 
 import type { Dispatcher } from 'undici'
+import { describeTarget } from '../shared/http-targets.ts'
 import { HandlerError } from './handler-error.ts'
-import { describeTarget } from './http-targets.ts'
 
 /** Of what a service says with its refusal, for the error's message. */
 const MAX_REASON_CHARS = 500
 const REASON_TIMEOUT_MS = 1_000
 
 /**
- * Throws a HandlerError for an answer that is none, and lets its connection go: `http-status` (anything but 2xx;
- * retryable on 5xx, 408 and 429, then with the pause of `Retry-After`), `unsupported-encoding` (compressed).
+ * Throws a HandlerError `http-status` for anything but 2xx, and lets the connection go; retryable on 5xx, 408 and 429,
+ * then with the pause of `Retry-After`.
  */
+export async function requireSuccess(response: Dispatcher.ResponseData, url: URL): Promise<void> {
+  const { statusCode, headers } = response
+  if (statusCode >= 200 && statusCode <= 299) return
+  const reason = await startOfText(response)
+  const message = `${describeTarget(url)} answered ${statusCode}${reason === '' ? '' : `: ${reason}`}`
+  const retryable = statusCode >= 500 || statusCode === 408 || statusCode === 429
+  throw new HandlerError('http-status', message, {
+    retryable,
+    retryAfterMs: retryable ? retryAfterMs(headers['retry-after'], Date.now()) : undefined,
+  })
+}
+
+/** Like requireSuccess; and throws `unsupported-encoding` for an answer that can't be read, since it is compressed. */
 export async function requireAnswer(response: Dispatcher.ResponseData, url: URL): Promise<void> {
-  const { statusCode, headers, body } = response
-  const where = describeTarget(url)
-  if (statusCode < 200 || statusCode > 299) {
-    const reason = await startOfText(response)
-    const message = `${where} answered ${statusCode}${reason === '' ? '' : `: ${reason}`}`
-    const retryable = statusCode >= 500 || statusCode === 408 || statusCode === 429
-    throw new HandlerError('http-status', message, {
-      retryable,
-      retryAfterMs: retryable ? retryAfterMs(headers['retry-after'], Date.now()) : undefined,
-    })
-  }
-  const encoding = headers['content-encoding'] ?? 'identity'
-  if (encoding !== 'identity') {
-    body.on('error', () => {}).destroy()
-    throw new HandlerError('unsupported-encoding', `${where} answered compressed, as ${encoding}`, {
-      retryable: false,
-    })
-  }
+  await requireSuccess(response, url)
+  const encoding = response.headers['content-encoding'] ?? 'identity'
+  if (encoding === 'identity') return
+  response.body.on('error', () => {}).destroy()
+  const message = `${describeTarget(url)} answered compressed, as ${encoding}`
+  throw new HandlerError('unsupported-encoding', message, { retryable: false })
 }
 
 /** `Retry-After` is seconds or a date (RFC 9110, 10.2.3); undefined when it is neither, or over. */

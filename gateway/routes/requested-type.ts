@@ -1,10 +1,13 @@
-// The type that a submission names: known to some worker, and one that takes its input.
+// The type that a submission names: known to some worker, and one that takes its input. And where its callback goes.
 
 import type { MillraceError } from '../../shared/errors.ts'
+import type { HttpTarget } from '../../shared/http-targets.ts'
 import type { TaskType } from '../../shared/task-types.ts'
 import { dottedPath, invalid } from '../http/checked-request.ts'
 import type { InputValidator } from '../input-validator.ts'
 import type { TaskTypeCache } from '../task-type-cache.ts'
+import { checkCallbackUrl } from './callback-url.ts'
+import type { Submission } from './submission.ts'
 
 /** Names that the refusal of an unknown type lists at most. */
 const MAX_LISTED_TYPES = 20
@@ -12,14 +15,20 @@ const MAX_LISTED_TYPES = 20
 export interface TypeParts {
   readonly types: TaskTypeCache
   readonly validator: InputValidator
+  /** Where callbacks may go; null where they can't be signed. */
+  readonly callbackTargets: readonly HttpTarget[] | null
 }
 
-/** Throws `unknown-task-type` or `invalid-input`; `path` is where the submission stands within the body. */
+/**
+ * Throws `unknown-task-type`, `invalid-input`, or `invalid-body` for the callback's URL; `path` is where the submission
+ * stands within the body.
+ */
 export async function requestedType(
-  submission: { readonly type: string; readonly input: unknown },
-  { types, validator }: TypeParts,
+  submission: Pick<Submission, 'type' | 'input' | 'callbackUrl'>,
+  { types, validator, callbackTargets }: TypeParts,
   path: readonly PropertyKey[] = [],
 ): Promise<TaskType> {
+  checkCallbackUrl(submission.callbackUrl, callbackTargets, path)
   const type = await types.find(submission.type)
   if (!type) throw unknownType(await types.list(), dottedPath([...path, 'type']))
   const faults = type.inputSchema ? validator.check(type.type, type.inputSchema, submission.input) : []

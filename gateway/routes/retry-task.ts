@@ -24,9 +24,10 @@ export function retryTaskRoute(router: Router, parts: SubmitParts & { readonly t
       const task = await parts.tasks.load(retryOf)
       if (!task) throw unknownTask()
       checkRetryable(task)
-      // Its schema may have changed since.
-      await requestedType(task, parts)
-      return retryRequest(task, id)
+      const request = retryRequest(task, id)
+      // Its schema may have changed since, and where callbacks may go.
+      await requestedType(request, parts)
+      return request
     })
   })
 }

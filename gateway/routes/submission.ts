@@ -32,6 +32,7 @@ export const submissionFields = z.strictObject({
     .regex(CONCURRENCY_KEY, 'must be 1 to 128 of A-Z a-z 0-9 : . _ -, the first a letter or digit')
     .optional(),
   concurrencyLimit: wholeNumber(1, 1_000).optional(),
+  callbackUrl: z.url().max(2_048).optional(),
 })
 
 /** A limit is one of its key. */
@@ -71,6 +72,7 @@ export function taskRequest(submission: Submission, type: TaskType, defaults: Ta
       concurrencyKey: submission.concurrencyKey,
       concurrencyLimit: submission.concurrencyLimit ?? defaults.concurrencyPerKey,
     }),
+    ...(submission.callbackUrl !== undefined && { callbackUrl: submission.callbackUrl }),
   }
 }
 
@@ -89,6 +91,7 @@ export function retryRequest(task: TaskRecord, id: string): TaskRequest {
     retainMs: task.retainMs,
     concurrencyKey: task.concurrencyKey,
     concurrencyLimit: task.concurrencyLimit,
+    ...(task.callbackUrl !== null && { callbackUrl: task.callbackUrl }),
     retryOf: task.id,
   }
 }

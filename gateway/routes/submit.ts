@@ -26,7 +26,7 @@ export function accepted({ input: _, ...task }: TaskRecord): Accepted {
   return task
 }
 
-/** The task that a submission asks for. Throws `unknown-task-type`, `invalid-input`; `path` is where it stands in the body. */
+/** The task that a submission asks for. Throws what `requestedType` does; `path` is where it stands in the body. */
 export async function prepare(
   submission: Submission,
   parts: SubmitParts,

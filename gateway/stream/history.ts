@@ -1,10 +1,10 @@
 // The retained history of channels as JSON pages, for callers that want no stream.
 
+import { viewEvent } from '../../shared/event.ts'
 import { comparePositions, formatPosition, ORIGIN, type Position } from '../../shared/event-id.ts'
 import type { EventLog } from '../../shared/event-log.ts'
 import type { CursorCodec } from './cursor.ts'
 import { belongsTo, type Gap, gapBefore, startOf } from './gap.ts'
-import { historyEntry } from './sse-frame.ts'
 
 export interface HistoryRequest {
   readonly cursor: CursorCodec
@@ -58,7 +58,7 @@ export async function readHistory(log: EventLog, request: HistoryRequest): Promi
     if (read.gap) gaps.push({ channel, ...describe(read.gap) })
     for (const event of read.events) {
       if (types && !types.has(event.type)) continue
-      events.push(envelope ? { channel, ...historyEntry(event) } : historyEntry(event))
+      events.push(envelope ? { channel, ...viewEvent(event) } : viewEvent(event))
     }
   }
   return { events, next: more ? cursor.format(reached) : null, ...(gaps.length > 0 && { gaps }) }

@@ -1,7 +1,7 @@
 // The bytes of the event stream (WHATWG HTML, "Server-sent events"), and of the HTTP/1.1 chunk around them
 // (RFC 9112, section 7.1). Pure.
 
-import { type ChannelEvent, eventData } from '../../shared/event.ts'
+import type { ChannelEvent } from '../../shared/event.ts'
 import { formatPosition } from '../../shared/event-id.ts'
 
 /** An event with its finished frame, which is built once on a gateway and written to every viewer. */
@@ -70,16 +70,6 @@ export function controlFrame(
     ? { channel: envelope.channel, id: envelope.id, type, time: new Date().toISOString(), data }
     : data
   return Buffer.from(`${id}${named ? `event: ${type}\n` : ''}data: ${JSON.stringify(body)}\n\n`)
-}
-
-/** An event as the JSON history shows it. */
-export function historyEntry(event: ChannelEvent): { id: string; type: string; time: string; data: unknown } {
-  return {
-    id: formatPosition(event),
-    type: event.type,
-    time: new Date(event.time).toISOString(),
-    data: eventData(event),
-  }
 }
 
 /** Bytes ready for a socket: `bytes` with the chunk's header and end, `body` without, for HTTP/1.0. */

@@ -32,6 +32,8 @@ describe('configuration', () => {
     ['MILLRACE_REDIS_MODE', 'cluster'],
     ['MILLRACE_RATE_LIMIT', '5'],
     ['MILLRACE_WEBHOOK_SECRET', 'whsec_x'],
+    ['MILLRACE_WEBHOOK_SECRET', `whsec_${Buffer.alloc(15).toString('base64')}`],
+    ['MILLRACE_WEBHOOK_SECRET', Buffer.alloc(32).toString('base64')],
   ])('refuses %s=%s with one line that names it', (name, value) => {
     expect(() => gatewayConfig({ [name]: value })).toThrow(new RegExp(`^${name}: [^\\n]+$`))
   })

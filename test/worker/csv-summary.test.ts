@@ -3,7 +3,7 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from '@jest/globals'
 import { z } from 'zod'
-import { parseHttpTargets } from '../../worker/http-targets.ts'
+import { parseHttpTargets } from '../../shared/http-targets.ts'
 import { createTask } from '../../worker/tasks/csv-summary.ts'
 import { type HandlerRun, runHandler } from './handler-run.ts'
 

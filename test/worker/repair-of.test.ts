@@ -18,8 +18,8 @@ describe('what the entry of an open task needs', () => {
     expect(repair({}, true, CREATED + 1)).toBe('keep')
   })
 
-  test('to go when its task has ended', () => {
-    expect(repair({ state: 'completed' }, false)).toBe('drop')
+  test('to be closed when its task has ended', () => {
+    expect(repair({ state: 'completed' }, false)).toBe('close')
   })
 
   test('to go when no record comes for it', () => {

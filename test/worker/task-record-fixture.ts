@@ -30,6 +30,7 @@ export function taskRecord(fields: Partial<TaskRecord> = {}): TaskRecord {
     lastEventId: '1-1',
     concurrencyKey: null,
     concurrencyLimit: null,
+    callbackUrl: null,
     scheduleId: null,
     retryOf: null,
     ...fields,

@@ -38,7 +38,10 @@ async function newTask({ url } = gateway): Promise<string> {
 
 /** As a worker ends it. */
 const end = (id: string, outcome: TaskOutcome = { state: 'failed', error: failure }) =>
-  tasks.apply(id, ended({ id, attempt: 1, retainMs: 60_000 }, outcome, { now: Date.now() }))
+  tasks.apply(
+    id,
+    ended({ id, attempt: 1, callbackUrl: null, retainMs: 60_000 }, outcome, { now: Date.now() }),
+  )
 
 const failure = { code: 'no', message: 'it did not work', retryable: false }
 

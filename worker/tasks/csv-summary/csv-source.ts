@@ -1,7 +1,8 @@
 // Where the bytes of a CSV come from: the task's own input, or a URL among the allowed targets.
 
 import { Readable } from 'node:stream'
-import { asHandlerError, type HttpTarget, openHttpTarget } from '../../http-targets.ts'
+import type { HttpTarget } from '../../../shared/http-targets.ts'
+import { asHandlerError, openHttpTarget } from '../../open-http-target.ts'
 import { requireAnswer } from '../../target-answer.ts'
 
 export interface CsvSource {
