@@ -65,8 +65,8 @@ export interface TaskPage {
 }
 
 /** Index entries that one call of `list` reads at most, so that a rare filter can't scan everything. */
-const MAX_SCAN = 2_000
-const SCAN_STEP = 200
+const MAX_SCAN = 5_000
+const SCAN_STEP = 500
 
 /** Records of a page are read this many at a time, until what was read has this many characters. */
 const LOAD_STEP = 10
@@ -170,11 +170,13 @@ export class TaskStore {
     const tasks: TaskSummary[] = []
     let room = MAX_PAGE_CHARS
     let last = after
-    for (let scanned = 0; scanned < MAX_SCAN; scanned += SCAN_STEP) {
-      const members = await this.#indexAfter(last)
-      const headers = await this.loadHeaders(members.map(taskIdOfMember))
-      const matching = members.filter((_, i) => matches(headers[i] ?? null, filter))
-      const end = members.length < SCAN_STEP ? members.at(-1) : undefined
+    for (let scanned = 0; scanned < MAX_SCAN; ) {
+      // Where all are wanted, one more than a page says whether there is a next one.
+      const count = scanned === 0 && !filter.state && !filter.type ? limit + 1 : SCAN_STEP
+      const members = await this.#indexAfter(last, count)
+      scanned += members.length
+      const matching = await this.#matching(members, filter)
+      const end = members.length < count ? members.at(-1) : undefined
       const nextAfter = (member: string | undefined) => (member === end ? null : (member ?? null))
       for (let i = 0; i < matching.length; ) {
         const step = matching.slice(i, Math.min(i + LOAD_STEP, i + limit - tasks.length))
@@ -184,7 +186,7 @@ export class TaskStore {
         room -= chars
         if (tasks.length >= limit || room <= 0) return { tasks, next: nextAfter(step.at(-1)) }
       }
-      if (members.length < SCAN_STEP) return { tasks, next: null }
+      if (members.length < count) return { tasks, next: null }
       last = members.at(-1) ?? null
     }
     return { tasks, next: last }
@@ -203,9 +205,22 @@ export class TaskStore {
     await Promise.all(keys.map(key => this.#redis.pexpire(key, retainMs)))
   }
 
-  async #indexAfter(member: string | null): Promise<string[]> {
+  /** Those of the entries that have a task which the filter lets through. */
+  async #matching(members: readonly string[], filter: TaskFilter): Promise<readonly string[]> {
+    const pipeline = this.#redis.pipeline()
+    for (const member of members) pipeline.hmget(taskKey(taskIdOfMember(member)), 'state', 'type')
+    const replies = (await pipeline.exec()) ?? []
+    return members.filter((_, i) => {
+      const [error, values] = replies[i] ?? []
+      if (error) throw error
+      const [state, type] = values as (string | null)[]
+      return state !== null && state === (filter.state ?? state) && type === (filter.type ?? type)
+    })
+  }
+
+  async #indexAfter(member: string | null, count: number): Promise<string[]> {
     const from = member === null ? '+' : `(${member}`
-    return this.#redis.zrange(INDEX_KEY, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, SCAN_STEP)
+    return this.#redis.zrange(INDEX_KEY, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, count)
   }
 
   async #loadFields(taskIds: readonly string[], names: string[]) {
@@ -222,14 +237,6 @@ export class TaskStore {
     })
     return { records, chars }
   }
-}
-
-function matches(task: TaskHeader | null, { state, type }: TaskFilter): boolean {
-  return (
-    task !== null &&
-    (state === undefined || task.state === state) &&
-    (type === undefined || task.type === type)
-  )
 }
 
 function isPresent(entry: readonly [string, string | null | undefined]): entry is readonly [string, string] {

@@ -121,6 +121,36 @@ test('comes to the end of a rare filter in bounded steps', async () => {
   expect(calls).toBeGreaterThan(1)
 })
 
+test('pages through 100,000 tasks, each once, and finds a rare one, in steps of bounded work', async () => {
+  const state = (i: number) => (i % 25_000 === 7 ? 'failed' : 'completed')
+  for (let from = 0; from < 100_000; from += 5_000) {
+    const pipeline = redis.pipeline()
+    for (let i = from; i < from + 5_000; i++) {
+      const [id, createdAt] = [`many-${i}`, 1_700_000_000_000 + Math.floor(i / 3)]
+      pipeline.zadd('mr:index', 0, `${createdAt}:${id}`)
+      pipeline.hset(taskKey(id), { id, type: 'a', state: state(i), createdAt })
+    }
+    await pipeline.exec()
+  }
+  const commands = async () => Number(/total_commands_processed:(\d+)/.exec(await redis.info('stats'))?.[1])
+  const walk = async (query: Record<string, string>) => {
+    const seen: string[] = []
+    let next: string | null = null
+    do {
+      const before = await commands()
+      const page = await list({ ...query, limit: '100', ...(next && { cursor: next }) })
+      expect((await commands()) - before).toBeLessThan(6_000)
+      seen.push(...page.ids)
+      next = page.next
+    } while (next)
+    return seen
+  }
+  expect(await walk({ state: 'failed' })).toEqual(['many-75007', 'many-50007', 'many-25007', 'many-7'])
+  const all = await walk({})
+  expect(new Set(all).size).toBe(100_000)
+  expect(all).toHaveLength(100_000)
+}, 180_000)
+
 test('gives shorter pages where results are large', async () => {
   const ids = await submitMany(30)
   const large = JSON.stringify('x'.repeat(1024 * 1024 - 2))
