@@ -7,6 +7,7 @@ import { Admission, type QueuedTask } from './admission.ts'
 import { MillraceError } from './errors.ts'
 import { formatPosition } from './event-id.ts'
 import type { Once } from './event-log.ts'
+import { jobIdOf, taskIdOfJob } from './job-id.ts'
 import { CANCEL_TOPIC, QUEUE_NAME, QUEUE_PREFIX } from './keys.ts'
 import type { TaskKey, TaskStore } from './redis-tasks.ts'
 import { isTerminal, type TaskRecord, type TaskRequest } from './task.ts'
@@ -133,7 +134,7 @@ export class TaskQueue {
 
   /** Takes a task's job out, unless a worker holds it. */
   async remove(taskId: string): Promise<void> {
-    await this.#queue.remove(taskId)
+    await this.#queue.remove(jobIdOf(taskId))
   }
 
   /** Those of the tasks that have no job and are not held back either. */
@@ -141,7 +142,7 @@ export class TaskQueue {
     // Asked first: a task that is let go meanwhile gets its job.
     const held = await this.admission.heldBack(taskIds)
     const pipeline = this.#redis.pipeline()
-    for (const id of taskIds) pipeline.exists(this.#queue.toKey(id))
+    for (const id of taskIds) pipeline.exists(this.#queue.toKey(jobIdOf(id)))
     const replies = (await pipeline.exec()) ?? []
     return taskIds.filter((id, i) => replies[i]?.[1] === 0 && !held.has(id))
   }
@@ -165,13 +166,13 @@ export class TaskQueue {
   async sampleWaiting(count: number): Promise<string[]> {
     const next = await this.#queue.getRanges(['wait', 'prioritized'], 0, count - 1, true)
     const last = await this.#queue.getRanges(['prioritized'], 0, count - 1, false)
-    return [...new Set([...next, ...last])]
+    return [...new Set([...next, ...last])].map(taskIdOfJob)
   }
 
   /** When each of the tasks came into the queue, in ms since 1970; null for those without a job. */
   async queuedAt(taskIds: readonly string[]): Promise<(number | null)[]> {
     const pipeline = this.#redis.pipeline()
-    for (const id of taskIds) pipeline.hget(this.#queue.toKey(id), 'timestamp')
+    for (const id of taskIds) pipeline.hget(this.#queue.toKey(jobIdOf(id)), 'timestamp')
     const replies = (await pipeline.exec()) ?? []
     return replies.map(([, time]) => (typeof time === 'string' ? Number(time) : null))
   }
@@ -225,7 +226,7 @@ export class TaskQueue {
       tasks.map(({ id, type, priority, delayMs }) => ({
         name: type,
         data: {},
-        opts: { ...JOB_OPTIONS, jobId: id, priority, delay: delayMs },
+        opts: { ...JOB_OPTIONS, jobId: jobIdOf(id), priority, delay: delayMs },
       })),
     )
   }

@@ -3,6 +3,7 @@
 
 import { DelayedError, type Job, WaitingError, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
+import { jobIdOf, taskIdOfJob } from '../shared/job-id.ts'
 import { QUEUE_NAME, QUEUE_PREFIX } from '../shared/keys.ts'
 import type { Logger } from '../shared/log.ts'
 import type { TaskRecord } from '../shared/task.ts'
@@ -73,7 +74,7 @@ export class Consumer implements TaskTaker {
     this.#worker.on('completed', job => void this.#removed(job))
     this.#locks = new LockKeeper(
       runs,
-      (ids, tokens, durationMs) => this.#worker.extendJobLocks(ids, tokens, durationMs),
+      (taskIds, tokens, durationMs) => this.#renewLocks(taskIds, tokens, durationMs),
       log,
     )
   }
@@ -119,13 +120,18 @@ export class Consumer implements TaskTaker {
     const loaded = this.#types.get(job.name)
     if (this.#draining) return this.#settle(job, token, { job: 'hand-back' })
     if (!loaded) return this.#settle(job, token, { job: 'delay', until: Date.now() + UNKNOWN_TYPE_DELAY_MS })
-    const run = new TaskRun(job.id ?? '', token)
+    const run = new TaskRun(taskIdOf(job), token)
     this.#runs.add(run)
     try {
       return await this.#settle(job, token, await this.#runTask(loaded, run))
     } finally {
       this.#runs.remove(run)
     }
+  }
+
+  async #renewLocks(taskIds: string[], tokens: string[], durationMs: number): Promise<string[]> {
+    const lost = await this.#worker.extendJobLocks(taskIds.map(jobIdOf), tokens, durationMs)
+    return lost.map(taskIdOfJob)
   }
 
   /** A job is gone from the queue. */
@@ -159,7 +165,7 @@ export class Consumer implements TaskTaker {
       if (fate.job === 'hand-back') await job.moveToWait(token)
     } catch (error) {
       // The lock is gone, so the job is somebody else's or becomes it: its task's record says what to do.
-      this.#log.warn({ err: error, task: job.id, fate }, 'a job could not be put back')
+      this.#log.warn({ err: error, task: taskIdOf(job), fate }, 'a job could not be put back')
     }
     throw fate.job === 'delay' ? new DelayedError() : new WaitingError()
   }
@@ -176,4 +182,8 @@ async function settlesWithin(pending: Promise<unknown>, timeoutMs: number): Prom
     () => true,
   )
   return Promise.race([settled, timeout]).finally(() => clearTimeout(timer))
+}
+
+function taskIdOf(job: Job): string {
+  return taskIdOfJob(job.id ?? '')
 }

@@ -9,8 +9,8 @@ import type { TaskRuns } from './task-run.ts'
 export const LOCK_MS = 8_000
 const RENEW_MS = LOCK_MS / 4
 
-/** Renews locks for `durationMs`; answers the ids of the jobs whose lock is not (or no longer) that token's. */
-export type RenewLocks = (jobIds: string[], tokens: string[], durationMs: number) => Promise<string[]>
+/** Renews the locks of tasks' jobs for `durationMs`; answers the tasks whose lock is not (or no longer) that token's. */
+export type RenewLocks = (taskIds: string[], tokens: string[], durationMs: number) => Promise<string[]>
 
 export class LockKeeper {
   readonly #runs: TaskRuns

@@ -46,7 +46,7 @@ test.each([
     body: { id, state: 'cancelled', finishedAt: expect.any(String) },
   })
   expect((await eventsOf(id)).at(-1)).toMatchObject({ type: 'cancelled', data: { reason: 'not needed' } })
-  expect(await redis.exists(`{mr}:tasks:${id}`)).toBe(0)
+  expect(await redis.exists(`{mr}:tasks:task.${id}`)).toBe(0)
 })
 
 test('a task that has ended is answered as it is, and nothing is added', async () => {

@@ -54,7 +54,7 @@ async function tasksWith(marker: string): Promise<string[]> {
   return ids.filter((_, i) => inputs[i]?.includes(marker))
 }
 
-const jobOf = (id: string) => redis.exists(`{mr}:tasks:${id}`)
+const jobOf = (id: string) => redis.exists(`{mr}:tasks:task.${id}`)
 
 /** As a client does that is told to wait. */
 async function untilAnswered(ask: () => Promise<Answer>): Promise<Answer> {

@@ -55,7 +55,7 @@ describe('an ended task', () => {
     expect(body).toMatchObject({ type: 'a', state: 'queued', attempt: 1, result: null, retryOf: id })
     expect((await call(`${gateway.url}/v1/tasks/${body.id}`)).body).toEqual(body)
     expect((await call(`${gateway.url}/v1/tasks?limit=1`)).body.tasks).toEqual([body])
-    expect(await redis.exists(`{mr}:tasks:${body.id}`)).toBe(1)
+    expect(await redis.exists(`{mr}:tasks:task.${body.id}`)).toBe(1)
     expect((await call(`${gateway.url}/v1/tasks/${id}`)).body).toEqual(before.body)
   })
 

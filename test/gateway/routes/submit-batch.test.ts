@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
+import { taskIdOfJob } from '../../../shared/job-id.ts'
 import { INDEX_KEY, OPEN_KEY, taskKey } from '../../../shared/keys.ts'
 import { announceTaskTypes } from '../../../shared/task-types.ts'
 import { type Answer, call, expectProblem } from '../../support/http.ts'
@@ -31,7 +32,7 @@ afterAll(async () => {
 const submit = (tasks: unknown, headers: Record<string, string> = {}, { url } = gateway): Promise<Answer> =>
   call(`${url}/v1/tasks/batch`, { body: { tasks }, headers })
 
-const waiting = () => redis.lrange('{mr}:tasks:wait', 0, -1)
+const waiting = async () => (await redis.lrange('{mr}:tasks:wait', 0, -1)).map(taskIdOfJob)
 
 const numbered = (count: number, prefix: string) =>
   Array.from({ length: count }, (_, i) => ({ type: 'n', input: { n: i }, id: `${prefix}-${i}` }))
@@ -197,7 +198,7 @@ describe('a batch with an idempotency key', () => {
     expect((await redis.zcard(INDEX_KEY)) - before).toBe(1_000)
     const inputs = await Promise.all(ids.map(id => redis.hget(taskKey(id), 'input')))
     expect(inputs).toEqual(tasks.map(({ input }) => JSON.stringify(input)))
-    const jobs = await Promise.all(ids.map(id => redis.exists(`{mr}:tasks:${id}`)))
+    const jobs = await Promise.all(ids.map(id => redis.exists(`{mr}:tasks:task.${id}`)))
     expect(jobs.every(Boolean)).toBe(true)
     const queued = new Set(await waiting())
     expect(ids.filter(id => !queued.has(id))).toEqual([])

@@ -14,7 +14,7 @@ let gateway: TestGateway
 
 const submit = (body: unknown) => call(`${gateway.url}/v1/tasks`, { body })
 const read = (id: string) => call(`${gateway.url}/v1/tasks/${id}`)
-const jobOf = (id: string) => redis.exists(`{mr}:tasks:${id}`)
+const jobOf = (id: string) => redis.exists(`{mr}:tasks:task.${id}`)
 
 const resize = {
   type: 'resize',
