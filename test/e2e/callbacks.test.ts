@@ -74,3 +74,38 @@ test('one that is given up is said in the log', async () => {
   expect(JSON.parse(line)).toMatchObject({ level: 50, task: task.id, reason: `${callbackUrl} answered 410` })
   expect(await worker.stop()).toBe(0)
 })
+
+test('every task has its callback, though its worker or the gateway that cancels it is killed', async () => {
+  received.length = 0
+  answer = response => response.end()
+  const doomed = [
+    await startGateway({ redisUrl: redis.url, env }),
+    await startWorker({ redisUrl: redis.url, env }),
+  ]
+  const [{ url }] = doomed as [TestGateway]
+  const submitAll = async (count: number, delayMs: number): Promise<string[]> => {
+    const task = { type: 'countdown', input: { steps: 1, intervalMs: 0 }, delayMs, callbackUrl }
+    const body = { tasks: Array.from({ length: count }, () => task) }
+    const { body: answers } = await call(`${gateway.url}/v1/tasks/batch`, { body })
+    return answers.results.map(({ task }: { task: { id: string } }) => task.id)
+  }
+  const cancel = (id: string, at: string) => call(`${at}/v1/tasks/${id}/cancel`, { method: 'POST' })
+
+  const delayed = await submitAll(40, 600_000)
+  const cancellations = delayed.map(id => cancel(id, url).catch(() => null))
+  const ids = [...delayed, ...(await submitAll(200, 0))]
+  await until('the first callbacks', () => received.length > 10)
+  await Promise.all(doomed.map(process => process.kill()))
+  await Promise.all(cancellations)
+
+  const other = await startWorker({ redisUrl: redis.url, env })
+  for (const id of delayed) await cancel(id, gateway.url)
+  const contents = () => received.map(({ body }) => JSON.parse(body))
+  await until('all callbacks', () => {
+    const told = new Set(contents().map(({ data }) => data.taskId))
+    return ids.every(id => told.has(id))
+  })
+  // What was sent twice is the same message.
+  expect(new Set(received.map(({ headers }) => headers['webhook-id'])).size).toBe(ids.length)
+  expect(await other.stop()).toBe(0)
+})
