@@ -304,6 +304,21 @@ describe('a streamed answer', () => {
     expect(byType(cut.events)).toEqual(byType(relayed))
   })
 
+  test('may have its fields beside the type', async () => {
+    const { task, events } = await run(
+      answers(
+        200,
+        NDJSON,
+        lines({ type: 'bare' }, { type: 'thumbnail', ready: true }, { type: 'result', rows: 3 }),
+      ),
+    )
+    expect(events).toEqual([
+      { type: 'bare', data: null },
+      { type: 'thumbnail', data: { ready: true } },
+    ])
+    expect(task.result).toEqual({ rows: 3 })
+  })
+
   test('is relayed while it comes, not at its end', async () => {
     let goOn = () => {}
     serve = (_request, response) => {

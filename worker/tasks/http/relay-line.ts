@@ -32,7 +32,7 @@ export async function relayLine(line: AnswerLine, context: TaskContext): Promise
   try {
     switch (type) {
       case 'result':
-        return { result: value.data }
+        return { result: dataOf(value) }
       case 'error':
         throw failure(read(errorLine, line))
       case 'progress': {
@@ -49,13 +49,19 @@ export async function relayLine(line: AnswerLine, context: TaskContext): Promise
         await context.output(read(outputLine, line).chunk)
         return null
       default:
-        await context.emit(type, value.data)
+        await context.emit(type, dataOf(value))
         return null
     }
   } catch (error) {
     if (!(error instanceof EventRefused)) throw error
     throw new HandlerError(error.code, `${where} of the answer: ${error.message}`, { retryable: false })
   }
+}
+
+/** A service that puts its fields beside the type, and not in `data`, is understood: nothing that it says is lost. */
+function dataOf({ type: _, ...fields }: AnswerLine['value']): unknown {
+  if ('data' in fields) return fields.data
+  return Object.keys(fields).length === 0 ? null : fields
 }
 
 function failure({ code, message, retryable }: z.output<typeof errorLine>): HandlerError {
