@@ -66,9 +66,16 @@ export interface TaskWrite {
 /** The answer to an append that is done at most once; `reused`: its key stands for another one. */
 export type OnceAppend = { outcome: 'ok' | 'repeated'; first: Position } | { outcome: 'reused' }
 
-/** The answer to an append to a task's log. Everything but `ok` and `repeated` changed nothing. */
+/**
+ * The answer to an append to a task's log. Everything but `ok` and `repeated` changed nothing.
+ */
 export type TaskAppend =
-  | { outcome: 'ok'; first: Position; cancelRequested: boolean; values?: readonly (string | null)[] }
+  | {
+      outcome: 'ok'
+      first: Position
+      cancelRequested: boolean
+      values?: readonly (string | null)[]
+    }
   | { outcome: 'repeated'; lastEventId: string; cancelRequested: boolean }
   | { outcome: 'reused' }
   | { outcome: 'exists' }
@@ -91,6 +98,12 @@ export interface EventLog {
   appendOnce(channel: string, events: readonly NewEvent[], once: Once): Promise<OnceAppend>
   /** Appends to a task's log and changes its state, both or neither. */
   appendToTask(taskId: string, events: readonly NewEvent[], write: TaskWrite): Promise<TaskAppend>
+  /**
+   * Copies the events of a task to further channels, as far as they are not there: each once and in order.
+   * `lastEventId` is the task's last event. Answers whether nothing is missing. What is appended to a task that
+   * says where its events are copied to is copied by itself, but for its first event.
+   */
+  copyEvents(taskId: string, channels: readonly string[], lastEventId: string): Promise<boolean>
   /** The events after a position, or from the oldest retained one. */
   readPage(channel: string, after: Position | 'earliest', limits?: PageLimits): Promise<LogPage>
   /**

@@ -9,6 +9,9 @@ export const logKey = (channel: string): string => `mr:{${channel}}:log`
 /** String: `<fingerprint> <id of its first event>` of an append to a channel that is done only once. */
 export const onceKey = (channel: string, key: string): string => `mr:{${channel}}:once:${key}`
 
+/** String: id of the last event of a task that was copied to a channel. */
+export const copiedKey = (channel: string, taskId: string): string => `mr:{${channel}}:copied:${taskId}`
+
 /** String, JSON: the request that an idempotency key stands for. `digest` is that of the key. */
 export const idempotencyKey = (digest: string): string => `mr:idem:{${digest}}`
 

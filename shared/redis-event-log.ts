@@ -1,9 +1,10 @@
-// The event log on Redis streams: the one caller of append-event.lua, read-page.lua and new-epoch.lua.
+// The event log on Redis streams: the one caller of append-event.lua, copy-events.lua, read-page.lua and new-epoch.lua.
 
 import { readFileSync } from 'node:fs'
 import type { ChainableCommander, Redis } from 'ioredis'
 import type { ChannelEvent, DataFormat, NewEvent } from './event.ts'
 import { taskChannel } from './event.ts'
+import { type CopyLog, type CopyOutcome, type CopyStep, EventCopies, parseChannels } from './event-copies.ts'
 import { formatPosition, type Position, parsePosition } from './event-id.ts'
 import {
   DEFAULT_PAGE,
@@ -16,13 +17,14 @@ import {
   type TaskAppend,
   type TaskWrite,
 } from './event-log.ts'
-import { logKey, onceKey, taskKey, topicKey } from './keys.ts'
+import { copiedKey, logKey, onceKey, taskKey, topicKey } from './keys.ts'
 
 const lua = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8')
 
 interface ScriptCommands {
   /** Arguments as one array: ioredis copies those that are spread several times. */
   millraceAppend(numberOfKeys: number, args: Argument[]): Promise<AppendReply>
+  millraceCopy(args: Argument[]): Promise<[outcome: string, detail: string]>
   millraceNewEpoch(key: string, epoch: number, seq: number): Promise<null>
   millraceReadPage(key: string, after: string, maxEvents: number, maxBytes: number): unknown
   millraceReadPageBuffer(
@@ -33,7 +35,13 @@ interface ScriptCommands {
   ): Promise<[Buffer, RawEntry[]]>
 }
 type Argument = string | number
-type AppendReply = [outcome?: string, detail?: string, cancel?: string, values?: (string | null)[]]
+type AppendReply = [
+  outcome?: string,
+  detail?: string,
+  cancel?: string,
+  channels?: string,
+  values?: (string | null)[],
+]
 type RawEntry = [id: Buffer, fields: Buffer[]]
 
 export interface EventLogRetention {
@@ -45,15 +53,20 @@ export interface EventLogRetention {
 /** Channels of which the last own append is remembered. */
 const MAX_REACHED = 10_000
 
-export class RedisEventLog implements EventLog {
+export class RedisEventLog implements EventLog, CopyLog {
   readonly #redis: Redis & ScriptCommands
   readonly #retention: EventLogRetention
+  readonly #copies = new EventCopies(this)
   /** The last own appends: a log that ends before them has gone back. */
   readonly #reached = new Map<string, Position>()
 
   /** `redis` stays the caller's: it is neither configured nor closed here. */
   constructor(redis: Redis, retention: EventLogRetention) {
-    redis.defineCommand('millraceAppend', { lua: lua('./append-event.lua') })
+    redis.defineCommand('millraceAppend', { lua: lua('./append-to-log.lua') + lua('./append-event.lua') })
+    redis.defineCommand('millraceCopy', {
+      lua: lua('./append-to-log.lua') + lua('./copy-events.lua'),
+      numberOfKeys: 2,
+    })
     redis.defineCommand('millraceReadPage', { lua: lua('./read-page.lua'), numberOfKeys: 1, readOnly: true })
     redis.defineCommand('millraceNewEpoch', { lua: lua('./new-epoch.lua'), numberOfKeys: 1 })
     this.#redis = redis as Redis & ScriptCommands
@@ -78,19 +91,24 @@ export class RedisEventLog implements EventLog {
     const keys = [logKey(channel), taskKey(taskId), ...(once ? [onceKey(channel, once.key)] : [])]
     const args: Argument[] = [
       ...keys,
-      ...this.#appendArguments(channel, this.#retention.taskMaxEvents, expireMs, once, events),
+      ...this.#appendArguments(channel, this.#retention.taskMaxEvents, expireMs, events),
+      ...onceArguments(once),
     ]
     args.push(from.join(' '), run, write.write ?? '', unlessCancelled ? '1' : '', unlessExpired)
     args.push(returning.length, ...returning)
     for (const field in write.set) args.push(field, write.set[field] ?? '')
 
-    const [outcome = '', detail = '', cancel, values] = await this.#redis.millraceAppend(keys.length, args)
+    const [outcome = '', detail = '', cancel, channels, values] = await this.#redis.millraceAppend(
+      keys.length,
+      args,
+    )
     const cancelRequested = cancel === '1'
     switch (outcome) {
       case 'ok': {
         const first = this.#noteReached(channel, detail, events.length)
         // Nothing follows the end of a task.
         if (write.expireMs !== undefined) this.#reached.delete(channel)
+        if (channels) await this.#copies.append(taskId, parseChannels(channels), first, events)
         return { outcome, first, cancelRequested, ...(values && { values }) }
       }
       case 'repeated':
@@ -136,18 +154,44 @@ export class RedisEventLog implements EventLog {
     })
   }
 
+  copyEvents(taskId: string, channels: readonly string[], lastEventId: string): Promise<boolean> {
+    return this.#copies.catchUp(taskId, channels, lastEventId)
+  }
+
+  async copiedTo(channel: string, taskId: string): Promise<Position | null> {
+    return parsePosition((await this.#redis.get(copiedKey(channel, taskId))) ?? '')
+  }
+
+  async copyTo(
+    channel: string,
+    taskId: string,
+    { after, events, reached, keptMs }: CopyStep,
+  ): Promise<CopyOutcome> {
+    const { maxEvents, ttlMs } = this.#retention.channels
+    const [outcome, detail] = await this.#redis.millraceCopy([
+      logKey(channel),
+      copiedKey(channel, taskId),
+      ...this.#appendArguments(channel, maxEvents, ttlMs, events),
+      after ? formatPosition(after) : '',
+      formatPosition(reached),
+      keptMs,
+    ])
+    if (outcome === 'moved') return { outcome, to: parsePosition(detail) }
+    this.#noteReached(channel, detail, events.length)
+    return { outcome: 'ok' }
+  }
+
   #appendToChannel(channel: string, events: readonly NewEvent[], once?: Once): Promise<AppendReply> {
     const { maxEvents, ttlMs } = this.#retention.channels
     const keys = [logKey(channel), ...(once ? [onceKey(channel, once.key)] : [])]
-    const args = this.#appendArguments(channel, maxEvents, ttlMs, once, events)
-    return this.#redis.millraceAppend(keys.length, [...keys, ...args])
+    const args = this.#appendArguments(channel, maxEvents, ttlMs, events)
+    return this.#redis.millraceAppend(keys.length, [...keys, ...args, ...onceArguments(once)])
   }
 
   #appendArguments(
     channel: string,
     maxEvents: number,
     expireMs: number,
-    once: Once | undefined,
     events: readonly NewEvent[],
   ): Argument[] {
     const known = this.#reached.get(channel)
@@ -157,8 +201,6 @@ export class RedisEventLog implements EventLog {
       maxEvents,
       expireMs,
       known ? formatPosition(known) : '',
-      once?.fingerprint ?? '',
-      once?.keptMs ?? 0,
       events.length,
     ]
     for (const event of events) args.push(event.type, event.time, event.format, event.data)
@@ -176,6 +218,10 @@ export class RedisEventLog implements EventLog {
     }
     return first
   }
+}
+
+function onceArguments(once: Once | undefined): Argument[] {
+  return [once?.fingerprint ?? '', once?.keptMs ?? 0]
 }
 
 function toEvent([id, fields]: RawEntry): ChannelEvent {

@@ -9,13 +9,13 @@ import type { EventLog, TaskAppend } from './event-log.ts'
 import { INDEX_KEY, logKey, OPEN_KEY, taskIdOfMember, taskKey, taskMember } from './keys.ts'
 import { isTerminal, type TaskRecord, type TaskState } from './task.ts'
 import { parseTaskFields } from './task-record.ts'
-import type { Transition } from './task-transitions.ts'
+import { staysUntilClosed, type Transition } from './task-transitions.ts'
 
 /** What finds a task in the index. */
 export type TaskKey = Pick<TaskRecord, 'id' | 'createdAt'>
 
 /** What closing an ended task takes. */
-export type EndedTask = TaskKey & Pick<TaskRecord, 'callbackUrl' | 'retainMs'>
+export type EndedTask = TaskKey & Pick<TaskRecord, 'callbackUrl' | 'channels' | 'retainMs'>
 
 /** A record without what can be large. */
 export type TaskHeader = Omit<TaskRecord, 'input' | 'result' | 'progress' | 'error' | 'backoff'>
@@ -44,6 +44,7 @@ const HEADER_FIELDS = [
   'concurrencyKey',
   'concurrencyLimit',
   'callbackUrl',
+  'channels',
   'scheduleId',
   'retryOf',
 ]
@@ -86,6 +87,13 @@ export class TaskStore {
   /** Carries out a transition; see {@link TaskAppend} for what can come of it. */
   async apply(taskId: string, { event, write }: Transition): Promise<TaskAppend> {
     return this.log.appendToTask(taskId, [event], write)
+  }
+
+  /** Brings a task's copies in other channels up to its last event. Answers whether nothing is missing. */
+  async copyEvents({ id, channels }: Pick<TaskRecord, 'id' | 'channels'>): Promise<boolean> {
+    if (channels.length === 0) return true
+    const task = await this.loadState(id)
+    return !task || this.log.copyEvents(id, channels, task.lastEventId)
   }
 
   /**
@@ -143,12 +151,19 @@ export class TaskStore {
   }
 
   /**
-   * What follows the end of tasks, however often: their callbacks are queued, and they need no more watching. Until
+   * What follows the end of tasks, however often: their callbacks are queued, their copies completed, and they need no
+   * more watching. Until
    * this is done a task stays among the open ones, where the reconciler finds it.
    */
   async close(tasks: readonly EndedTask[]): Promise<void> {
-    for (const task of tasks) await this.#queueCallback(task)
-    await this.#redis.zrem(OPEN_KEY, ...tasks.map(taskMember))
+    const done: string[] = []
+    for (const task of tasks) {
+      await this.#queueCallback(task)
+      if (!(await this.copyEvents(task))) continue
+      if (staysUntilClosed(task)) await this.#expire(task)
+      done.push(taskMember(task))
+    }
+    if (done.length > 0) await this.#redis.zrem(OPEN_KEY, ...done)
   }
 
   /** Notes that a worker gave a run back in good order, so that the next run does not count it as lost. */
@@ -192,7 +207,7 @@ export class TaskStore {
     return { tasks, next: last }
   }
 
-  async #queueCallback({ id: taskId, callbackUrl: url, retainMs }: EndedTask): Promise<void> {
+  async #queueCallback({ id: taskId, callbackUrl: url }: EndedTask): Promise<void> {
     if (url === null) return
     const task = await this.loadState(taskId)
     const end = task && isTerminal(task.state) && parsePosition(task.lastEventId)
@@ -201,7 +216,10 @@ export class TaskStore {
     const page = await this.log.readPage(taskChannel(taskId), before, { maxEvents: 1, maxBytes: 1 })
     const [event] = page.events
     if (event) await this.callbacks.add({ taskId, url, event })
-    const keys = [taskKey(taskId), logKey(taskChannel(taskId))]
+  }
+
+  async #expire({ id, retainMs }: EndedTask): Promise<void> {
+    const keys = [taskKey(id), logKey(taskChannel(id))]
     await Promise.all(keys.map(key => this.#redis.pexpire(key, retainMs)))
   }
 

@@ -217,6 +217,10 @@ export class TaskQueue {
         )
       return submissions.map(submission => (submission instanceof Error ? submission : (error as Error)))
     }
+    // Not before, since what can't be queued is undone; what fails here is done by the reconciler.
+    await Promise.all(
+      recorded.map(submission => submission && this.#tasks.copyEvents(submission.task).catch(() => false)),
+    )
     return submissions.map(submission => (submission instanceof Error ? submission : submission.task))
   }
 

@@ -1,5 +1,6 @@
 // A task's record as the flat fields of a Redis hash, both ways. Pure.
 
+import { parseChannels } from './event-copies.ts'
 import type { TaskRecord, TaskRequest, TaskState } from './task.ts'
 
 type Fields = Record<string, string>
@@ -26,6 +27,7 @@ export function newTaskFields(request: TaskRequest, now: number): Record<string,
       concurrencyLimit: request.concurrencyLimit ?? 1,
     }),
     ...(request.callbackUrl !== undefined && { callbackUrl: request.callbackUrl }),
+    ...(request.channels?.length && { channels: JSON.stringify(request.channels) }),
     ...(request.scheduleId !== undefined && { scheduleId: request.scheduleId }),
     ...(request.retryOf !== undefined && { retryOf: request.retryOf }),
     ...(request.expiresInMs !== null && { expiresAt: now + request.expiresInMs }),
@@ -60,6 +62,7 @@ export const RUNNABLE_FIELDS = [
   'startedAt',
   'concurrencyKey',
   'concurrencyLimit',
+  'channels',
 ] as const
 
 /** From the values of {@link RUNNABLE_FIELDS}. */
@@ -106,6 +109,7 @@ export function parseTaskFields(fields: Fields): TaskRecord | null {
     concurrencyKey: fields.concurrencyKey ?? null,
     concurrencyLimit: numberOrNull(fields.concurrencyLimit),
     callbackUrl: fields.callbackUrl ?? null,
+    channels: parseChannels(fields.channels),
     scheduleId: fields.scheduleId ?? null,
     retryOf: fields.retryOf ?? null,
   }

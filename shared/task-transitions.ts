@@ -134,7 +134,7 @@ export function cancelling(task: TaskRecord, reason: string | undefined, now: nu
 
 /** The end of a task; `run` fences when it is a run that ends it, and then gives way to a cancellation. */
 export function ended(
-  task: Pick<TaskRecord, 'id' | 'attempt' | 'retainMs' | 'callbackUrl'>,
+  task: Pick<TaskRecord, 'id' | 'attempt' | 'retainMs' | 'callbackUrl' | 'channels'>,
   outcome: TaskOutcome,
   { run, now, from }: { run?: number; now: number; from?: readonly string[] },
 ): Transition {
@@ -150,10 +150,17 @@ export function ended(
         ...(outcome.state === 'completed' && { result: JSON.stringify(outcome.result ?? null) }),
         ...(outcome.state === 'failed' && { error: JSON.stringify(outcome.error) }),
       },
-      // A task with a callback stays until that is queued, however late; closing it sets its expiry.
-      ...(task.callbackUrl === null && { expireMs: task.retainMs }),
+      ...(!staysUntilClosed(task) && { expireMs: task.retainMs }),
     },
   }
+}
+
+/** Until its callback is queued and its copies are complete, however late; closing it sets its expiry. */
+export function staysUntilClosed({
+  callbackUrl,
+  channels,
+}: Pick<TaskRecord, 'callbackUrl' | 'channels'>): boolean {
+  return callbackUrl !== null || channels.length > 0
 }
 
 function waitingData(runAt: number | null): object {

@@ -69,6 +69,8 @@ export interface TaskRequest {
   readonly concurrencyLimit?: number | null
   /** Gets a POST of the terminal event. */
   readonly callbackUrl?: string
+  /** Further channels that get a copy of its events. */
+  readonly channels?: readonly string[]
   /** The schedule that submits it. */
   readonly scheduleId?: string
   /** The ended task that it runs again. */
@@ -111,6 +113,7 @@ export interface TaskRecord {
   readonly concurrencyKey: string | null
   readonly concurrencyLimit: number | null
   readonly callbackUrl: string | null
+  readonly channels: readonly string[]
   readonly scheduleId: string | null
   readonly retryOf: string | null
 }
@@ -130,6 +133,7 @@ export interface TaskView {
   readonly finishedAt: string | null
   readonly lastEventId: string
   readonly concurrencyKey?: string
+  readonly channels?: readonly string[]
   readonly scheduleId?: string
   readonly retryOf?: string
   readonly links: { readonly self: string; readonly events: string; readonly cancel: string }
@@ -151,6 +155,7 @@ export function viewTask(task: Omit<TaskRecord, 'input'>): TaskView {
     finishedAt: isoOrNull(task.finishedAt),
     lastEventId: task.lastEventId,
     ...(task.concurrencyKey !== null && { concurrencyKey: task.concurrencyKey }),
+    ...(task.channels.length > 0 && { channels: task.channels }),
     ...(task.scheduleId !== null && { scheduleId: task.scheduleId }),
     ...(task.retryOf !== null && { retryOf: task.retryOf }),
     links: { self, events: `${self}/events`, cancel: `${self}/cancel` },

@@ -21,8 +21,8 @@ export class EndedTasks {
     this.#log = log
   }
 
-  add({ id, createdAt, callbackUrl, retainMs }: EndedTask): void {
-    this.#gathered.push({ id, createdAt, callbackUrl, retainMs })
+  add({ id, createdAt, callbackUrl, channels, retainMs }: EndedTask): void {
+    this.#gathered.push({ id, createdAt, callbackUrl, channels, retainMs })
     if (this.#gathered.length >= MAX_GATHERED) this.#flush()
     else this.#timer ??= setTimeout(() => this.#flush(), GATHER_MS)
   }

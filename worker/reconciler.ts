@@ -96,6 +96,7 @@ export class Reconciler {
       if (repair === 'close' && task) await tasks.close([task])
       if (repair === 'expire' && task) await this.#expire(task, now)
       if (repair === 'enqueue' && task) await this.#enqueue(task, now)
+      if (repair === 'keep' && task) await tasks.copyEvents(task)
     }
     await sweep.drop('open', gone)
   }

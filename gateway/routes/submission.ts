@@ -2,6 +2,7 @@
 
 import { v7 } from 'uuid'
 import { z } from 'zod'
+import { CHANNEL_NAME, taskOfChannel } from '../../shared/event.ts'
 import { CONCURRENCY_KEY, TASK_ID, type TaskRecord, type TaskRequest } from '../../shared/task.ts'
 import type { TaskType } from '../../shared/task-types.ts'
 
@@ -14,6 +15,13 @@ const backoff = z.strictObject({
   delayMs: wholeNumber(0, 30 * DAY_MS),
   jitter: z.number().min(0).max(1).optional(),
 })
+
+const MAX_CHANNELS = 5
+
+const channel = z
+  .string()
+  .regex(CHANNEL_NAME, 'must be 1 to 128 of A-Z a-z 0-9 : . _ -, and begin with a letter or a digit')
+  .refine(name => taskOfChannel(name) === null, "channels that begin with task: are the broker's own")
 
 /** What a task is submitted with. What is left out falls to the task's type. */
 export const submissionFields = z.strictObject({
@@ -33,6 +41,7 @@ export const submissionFields = z.strictObject({
     .optional(),
   concurrencyLimit: wholeNumber(1, 1_000).optional(),
   callbackUrl: z.url().max(2_048).optional(),
+  channels: z.array(channel).max(MAX_CHANNELS).optional(),
 })
 
 /** A limit is one of its key. */
@@ -73,6 +82,7 @@ export function taskRequest(submission: Submission, type: TaskType, defaults: Ta
       concurrencyLimit: submission.concurrencyLimit ?? defaults.concurrencyPerKey,
     }),
     ...(submission.callbackUrl !== undefined && { callbackUrl: submission.callbackUrl }),
+    ...(submission.channels !== undefined && { channels: [...new Set(submission.channels)] }),
   }
 }
 
@@ -92,6 +102,7 @@ export function retryRequest(task: TaskRecord, id: string): TaskRequest {
     concurrencyKey: task.concurrencyKey,
     concurrencyLimit: task.concurrencyLimit,
     ...(task.callbackUrl !== null && { callbackUrl: task.callbackUrl }),
+    channels: task.channels,
     retryOf: task.id,
   }
 }

