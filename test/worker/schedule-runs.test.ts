@@ -128,6 +128,27 @@ describe('the runs of a schedule', () => {
     await runsSubmitted(3)
   })
 
+  test('go on while the schedule is put again and again, removed, and put', async () => {
+    const timings = [
+      { everyMs: EVERY_MS },
+      { everyMs: 2 * EVERY_MS },
+      { cron: '* * * * * *', timeZone: 'UTC' },
+    ]
+    for (let i = 0; i < 3; i++) startRuns()
+    for (let round = 0; round < 30; round++) {
+      const puts = Array.from({ length: 5 }, (_, i) => {
+        const timing = timings[(round + i) % timings.length] ?? { everyMs: EVERY_MS }
+        return schedules.put('often', { timing, task })
+      })
+      await Promise.all(round % 3 === 0 ? [...puts, schedules.remove('often')] : puts)
+    }
+    await schedules.put('often', { timing: { everyMs: EVERY_MS }, task })
+    const before = (await submitted()).length
+    const dueAts = await runsSubmitted(before + 5)
+    expect(new Set(dueAts).size).toBe(dueAts.length)
+    expect(await broker.redis.zcard('{mr}:schedules:delayed')).toBeLessThanOrEqual(1)
+  })
+
   test('submit the task that the schedule has when they are carried out', async () => {
     await schedules.put('often', { timing: { everyMs: EVERY_MS }, task })
     const job = await takeAndDie()
