@@ -57,7 +57,11 @@ const SUMMARY_FIELDS = [...HEADER_FIELDS, 'backoff', 'progress', 'result', 'erro
 export interface TaskFilter {
   readonly state?: TaskState | undefined
   readonly type?: string | undefined
+  readonly scheduleId?: string | undefined
+  readonly concurrencyKey?: string | undefined
 }
+
+const FILTERS = ['state', 'type', 'scheduleId', 'concurrencyKey'] as const
 
 export interface TaskPage {
   readonly tasks: TaskSummary[]
@@ -225,14 +229,15 @@ export class TaskStore {
 
   /** Those of the entries that have a task which the filter lets through. */
   async #matching(members: readonly string[], filter: TaskFilter): Promise<readonly string[]> {
+    const names = FILTERS.filter(name => filter[name] !== undefined)
     const pipeline = this.#redis.pipeline()
-    for (const member of members) pipeline.hmget(taskKey(taskIdOfMember(member)), 'state', 'type')
+    for (const member of members) pipeline.hmget(taskKey(taskIdOfMember(member)), 'id', ...names)
     const replies = (await pipeline.exec()) ?? []
     return members.filter((_, i) => {
       const [error, values] = replies[i] ?? []
       if (error) throw error
-      const [state, type] = values as (string | null)[]
-      return state !== null && state === (filter.state ?? state) && type === (filter.type ?? type)
+      const [id, ...fields] = values as (string | null)[]
+      return id !== null && names.every((name, field) => fields[field] === filter[name])
     })
   }
 

@@ -118,7 +118,7 @@ export class Reconciler {
   }
 
   async #clearSlots(keys: string[]): Promise<void> {
-    for (const key of keys) await this.#parts.queue.admission.clearSlots(key)
+    await Promise.all(keys.map(key => this.#parts.queue.admission.clearSlots(key)))
   }
 
   async #enqueue(task: TaskHeader, now: number): Promise<void> {

@@ -20,6 +20,8 @@ const cursor = z.string().transform((text, context) => {
 const querySchema = z.object({
   state: z.enum(TASK_STATES).optional(),
   type: z.string().optional(),
+  scheduleId: z.string().optional(),
+  concurrencyKey: z.string().optional(),
   limit: z.coerce.number().int().min(1).max(100).default(20),
   cursor: cursor.optional(),
 })

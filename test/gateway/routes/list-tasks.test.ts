@@ -30,7 +30,12 @@ beforeEach(async () => {
   ])
 })
 
-async function submit(body: { type: string; id?: string; delayMs?: number }): Promise<string> {
+async function submit(body: {
+  type: string
+  id?: string
+  delayMs?: number
+  concurrencyKey?: string
+}): Promise<string> {
   const answer = await call(`${gateway.url}/v1/tasks`, { body })
   expect(answer.status).toBe(202)
   return answer.body.id
@@ -100,6 +105,18 @@ test('finds tasks by state and type', async () => {
   expect((await list({ type: 'a' })).ids).toEqual([queued, waiting])
   expect((await list({ type: 'none' })).ids).toEqual([])
   expect((await list({ state: 'completed' })).ids).toEqual([])
+})
+
+test('finds tasks by their concurrency key and by their schedule', async () => {
+  const mine = await submit({ type: 'a', concurrencyKey: 'mine' })
+  const other = await submit({ type: 'a', concurrencyKey: 'other' })
+  const run = await submit({ type: 'b' })
+  await redis.hset(taskKey(run), 'scheduleId', 'nightly')
+  expect((await list({ concurrencyKey: 'mine' })).ids).toEqual([mine])
+  expect((await list({ concurrencyKey: 'other', type: 'a' })).ids).toEqual([other])
+  expect((await list({ concurrencyKey: 'mine', state: 'running' })).ids).toEqual([])
+  expect((await list({ scheduleId: 'nightly' })).ids).toEqual([run])
+  expect((await list({ scheduleId: 'nightly', type: 'a' })).ids).toEqual([])
 })
 
 test('comes to the end of a rare filter in bounded steps', async () => {
