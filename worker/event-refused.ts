@@ -1,6 +1,7 @@
 // Why a handler's event was not taken.
 
 export type EventRefusal =
+  | 'event-late'
   | 'event-too-large'
   | 'invalid-event-type'
   | 'invalid-log-level'

@@ -6,14 +6,14 @@ import type { EventLog, TaskAppend, TaskWrite } from '../shared/event-log.ts'
 import type { Logger } from '../shared/log.ts'
 import type { Transition } from '../shared/task-transitions.ts'
 import { EventRefused } from './event-refused.ts'
+import { type EventSink, PendingEvents } from './event-sink.ts'
 
-/** Events that are not recorded yet; a handler that does not await is refused past either. */
-const MAX_PENDING_EVENTS = 1_000
-const MAX_PENDING_BYTES = 4 * 1024 * 1024
 /** Events of one append, which Redis carries out in one go. */
 const MAX_BATCH_EVENTS = 100
 /** At most 20 progress events a second. */
 const PROGRESS_INTERVAL_MS = 50
+/** Longer than the outages that a task is to live through. */
+const RECORD_TIMEOUT_MS = 120_000
 /** After Redis refused an append (out of memory, read-only), it is tried again this much later. */
 const RETRY_MS = 500
 
@@ -43,13 +43,13 @@ interface Progress {
 
 const FENCED: TaskAppend = { outcome: 'fenced', state: 'running' }
 
-export class EventWriter {
+export class EventWriter implements EventSink {
   readonly #log: EventLog
   readonly #logger: Logger
   readonly #run: WriterRun
+  readonly #unrecorded = new PendingEvents()
   /** Oldest first; an entry leaves it when it is recorded. */
   #pending: Entry[] = []
-  #pendingBytes = 0
   #progress: Progress | null = null
   #progressTimer: NodeJS.Timeout | undefined
   #lastProgressAt = -PROGRESS_INTERVAL_MS
@@ -65,20 +65,19 @@ export class EventWriter {
     this.#logger = logger
   }
 
-  /** Records an event; resolves when it is in the log. Rejects with {@link EventRefused}. */
+  /** Waits while Redis is slow or away, for two minutes at most; what is late then may still be recorded. */
   async append(event: NewEvent): Promise<void> {
     this.#requireOpen()
-    const bytes = Buffer.byteLength(event.data)
-    if (this.#pending.length >= MAX_PENDING_EVENTS || this.#pendingBytes + bytes > MAX_PENDING_BYTES) {
-      throw new EventRefused(
-        'too-many-pending-events',
-        'too many events are waiting to be recorded: await each call of the context',
-      )
-    }
-    await this.#enqueue(event)
+    const leave = this.#unrecorded.enter(event)
+    const recorded = this.#enqueue(event).finally(leave)
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(notRecorded()), RECORD_TIMEOUT_MS)
+    })
+    await Promise.race([recorded, late]).finally(() => clearTimeout(timer))
   }
 
-  /** Takes over a progress event and its form in the task's record; of those that come within 50 ms the last one is recorded. */
+  /** Of those that come within 50 ms the last one is recorded. */
   report(event: NewEvent, json: string): void {
     this.#requireOpen()
     this.#progress = { event, json }
@@ -116,7 +115,6 @@ export class EventWriter {
   #enqueue(event: NewEvent, final?: TaskWrite): Promise<TaskAppend> {
     return new Promise((resolve, reject) => {
       this.#pending.push({ event, ...(final && { final }), resolve, reject })
-      this.#pendingBytes += Buffer.byteLength(event.data)
       void this.#flush()
     })
   }
@@ -196,12 +194,12 @@ export class EventWriter {
       case 'ok':
       case 'repeated':
         if (this.#progress === progress) this.#progress = null
-        for (const entry of this.#take(0, entries.length)) entry.resolve(answer)
+        for (const entry of this.#pending.splice(0, entries.length)) entry.resolve(answer)
         if (answer.cancelRequested) this.#run.onCancelRequested()
         break
       case 'cancelling':
         // Nothing was written: all but the transition stay for the one that comes instead.
-        for (const entry of this.#take(entries.length - 1, 1)) entry.resolve(answer)
+        for (const entry of this.#pending.splice(entries.length - 1, 1)) entry.resolve(answer)
         break
       default:
         for (const entry of entries) if (entry.final) entry.resolve(answer)
@@ -209,12 +207,10 @@ export class EventWriter {
         this.#run.onFenced()
     }
   }
+}
 
-  #take(from: number, count: number): Entry[] {
-    const taken = this.#pending.splice(from, count)
-    for (const { event } of taken) this.#pendingBytes -= Buffer.byteLength(event.data)
-    return taken
-  }
+function notRecorded(): EventRefused {
+  return new EventRefused('event-late', 'the event could not be recorded in time; it may be recorded later')
 }
 
 function runEnded(): EventRefused {

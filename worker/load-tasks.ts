@@ -3,7 +3,7 @@
 
 import { readdir, stat } from 'node:fs/promises'
 import { createRequire, register } from 'node:module'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { z } from 'zod'
 import type { FieldError } from '../shared/errors.ts'
@@ -70,6 +70,12 @@ async function moduleFiles(folder: string): Promise<string[]> {
   const files = candidates.filter((_, index) => stats[index]?.isFile())
   if (files.length === 0) throw new StartupError(`MILLRACE_TASKS_DIR: no .js or .mjs module in ${folder}`)
   return files
+}
+
+/** As `loadTasks` does with each module. */
+export async function loadTaskFile(file: string, environment: TaskEnvironment): Promise<LoadedTask> {
+  provideOwnPackages(dirname(file))
+  return loadTask(file, environment)
 }
 
 async function loadTask(file: string, environment: TaskEnvironment): Promise<LoadedTask> {

@@ -28,6 +28,7 @@ import { CallbackDelivery } from './callback-delivery.ts'
 import { Cancellation } from './cancellation.ts'
 import { Consumer } from './consumer.ts'
 import { EndedTasks } from './ended-tasks.ts'
+import { HandlerThreads } from './handler-threads.ts'
 import { Liveness } from './liveness.ts'
 import { type LoadedTask, loadTasks, SHIPPED_TASKS_DIR } from './load-tasks.ts'
 import { createWorkerMetrics, measureCallbacks, measureQueue } from './metrics.ts'
@@ -47,9 +48,6 @@ runProcess(async () => {
   const loaded = await loadTasks(config.MILLRACE_TASKS_DIR ?? SHIPPED_TASKS_DIR, { httpTargets })
   const lifecycle = new Lifecycle(log, config.MILLRACE_DRAIN_MS)
   surviveRejections(log)
-  for (const { type, thread } of loaded) {
-    if (thread) log.warn({ type }, 'thread: true has no effect yet: the handler shares the event loop')
-  }
   await startWorker(config, loaded, httpTargets, lifecycle, log)
 })
 
@@ -81,7 +79,12 @@ async function startWorker(
   )
   const runs = new TaskRuns()
   const ended = new EndedTasks(tasks, log)
-  const runner = new TaskRunner({ tasks, queue, ended, metrics, workerName, log })
+  const threads = new HandlerThreads({
+    concurrency: config.MILLRACE_CONCURRENCY,
+    httpTargets: config.MILLRACE_HTTP_TARGETS,
+    log,
+  })
+  const runner = new TaskRunner({ tasks, queue, ended, threads, metrics, workerName, log })
   const consumer = new Consumer({
     redis,
     runner,
@@ -142,6 +145,7 @@ async function startWorker(
   lifecycle.onStop('consumer', async () => {
     liveness.stop()
     await consumer.stop(config.MILLRACE_DRAIN_MS)
+    await threads.stop()
     await ended.stop()
   })
   lifecycle.ready('worker ready', { opsUrl: ops.url, types: [...types.keys()] })

@@ -11,6 +11,7 @@ import { due, ended, retrying, started, startedFirst, type TaskOutcome } from '.
 import { beforeRun, cancelledOutcome } from './before-run.ts'
 import type { EndedTasks } from './ended-tasks.ts'
 import { EventWriter } from './event-writer.ts'
+import type { HandlerThreads } from './handler-threads.ts'
 import { judgeRun, type Verdict } from './judge-run.ts'
 import type { LoadedTask } from './load-tasks.ts'
 import type { WorkerMetrics } from './metrics.ts'
@@ -45,6 +46,7 @@ export interface TaskRunnerParts {
   readonly tasks: TaskStore
   readonly queue: Pick<TaskQueue, 'admission' | 'enqueue'>
   readonly ended: EndedTasks
+  readonly threads: HandlerThreads
   readonly metrics: WorkerMetrics
   /** This worker, as `started` events name it. */
   readonly workerName: string
@@ -55,14 +57,16 @@ export class TaskRunner {
   readonly #tasks: TaskStore
   readonly #queue: TaskRunnerParts['queue']
   readonly #ended: EndedTasks
+  readonly #threads: HandlerThreads
   readonly #metrics: WorkerMetrics
   readonly #workerName: string
   readonly #log: Logger
 
-  constructor({ tasks, queue, ended, metrics, workerName, log }: TaskRunnerParts) {
+  constructor({ tasks, queue, ended, threads, metrics, workerName, log }: TaskRunnerParts) {
     this.#tasks = tasks
     this.#queue = queue
     this.#ended = ended
+    this.#threads = threads
     this.#metrics = metrics
     this.#workerName = workerName
     this.#log = log
@@ -131,8 +135,10 @@ export class TaskRunner {
       const running = { task, loaded, run, writer }
       const parsed = loaded.parseInput(task.input)
       if (!parsed.ok) return await this.#end(running, { state: 'failed', error: invalidInput(parsed.errors) })
-      const context = createTaskContext(task, run, writer)
-      const settlement = await runHandler(loaded, parsed.input, context, run, task.timeoutMs)
+      const call = loaded.thread
+        ? () => this.#threads.run(loaded, task, run, writer)
+        : () => loaded.definition.run(parsed.input, createTaskContext(task, run, writer))
+      const settlement = await runHandler(call, run, task.timeoutMs)
       this.#noteSettlement(task, settlement, run)
       const verdict = judgeRun(task, settlement, cause => run.isStoppedBy(cause))
       return await this.#conclude(running, verdict)

@@ -5,7 +5,7 @@ import { MAX_EVENT_BYTES, type NewEvent } from '../shared/event.ts'
 import { type TaskProgress, type TaskRecord, taskEvent } from '../shared/task.ts'
 import type { LogLevel, TaskContext } from './define-task.ts'
 import { EventRefused } from './event-refused.ts'
-import type { EventWriter } from './event-writer.ts'
+import type { EventSink } from './event-sink.ts'
 import { toTaskError } from './task-failure.ts'
 
 const OWN_TYPE = /^[a-z][a-z0-9-]{0,63}$/
@@ -39,7 +39,7 @@ const TURN_MS = 10
 export function createTaskContext(
   task: Pick<TaskRecord, 'id' | 'attempt'>,
   run: { readonly signal: AbortSignal },
-  writer: EventWriter,
+  sink: EventSink,
 ): TaskContext {
   const { id, attempt } = task
   const event = (type: string, data: object) => smallEvent(id, attempt, type, data)
@@ -52,22 +52,22 @@ export function createTaskContext(
     },
     async progress(percent, message, details) {
       const progress = checkProgress(percent, message, details)
-      writer.report(event('progress', progress), JSON.stringify(progress))
+      sink.report(event('progress', progress), JSON.stringify(progress))
       if (performance.now() - lastTurn < TURN_MS) return
       await nextTurn()
       lastTurn = performance.now()
     },
     async output(chunk) {
-      await writer.append(event('output', { chunk: jsonValue(chunk) }))
+      await sink.append(event('output', { chunk: jsonValue(chunk) }))
     },
     async emit(type, data) {
       checkOwnType(type)
-      await writer.append(event(type, { data: jsonValue(data) }))
+      await sink.append(event(type, { data: jsonValue(data) }))
     },
     async log(message, level = 'info') {
       if (!LOG_LEVELS.has(level))
         throw new EventRefused('invalid-log-level', `a log level is one of ${[...LOG_LEVELS].join(', ')}`)
-      await writer.append(event('log', { level, message: String(message) }))
+      await sink.append(event('log', { level, message: String(message) }))
     },
   }
 }

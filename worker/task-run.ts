@@ -21,7 +21,7 @@ const MESSAGES: Readonly<Record<StopCause, string>> = {
 }
 
 /** The reason of a handler's AbortSignal. */
-class RunStopped extends Error {
+export class RunStopped extends Error {
   override readonly name = 'AbortError'
   readonly code: StopCause
 

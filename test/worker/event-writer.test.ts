@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import type { EventLog, TaskAppend } from '../../shared/event-log.ts'
 import { ended } from '../../shared/task-transitions.ts'
 import type { TaskContext } from '../../worker/define-task.ts'
@@ -126,6 +126,18 @@ describe('the events of a run', () => {
     const { context, events } = await openRun(failing)
     await context.output('a')
     expect((await events()).map(event => event.type)).toEqual(['started', 'output'])
+  })
+
+  test('are waited for while Redis is slow, but not for ever', async () => {
+    const { log, open } = gatedLog()
+    const { context, events } = await openRun(log)
+    jest.useFakeTimers({ doNotFake: ['nextTick', 'setImmediate', 'queueMicrotask', 'performance'] })
+    const call = code(context.output('slow'))
+    jest.advanceTimersByTime(120_000)
+    jest.useRealTimers()
+    expect(await call).toBe('event-late')
+    open()
+    await until('it to be recorded', async () => (await events()).length === 2)
   })
 
   test('that a handler does not await are refused beyond a bound, and those before it recorded', async () => {

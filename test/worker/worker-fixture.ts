@@ -13,6 +13,7 @@ import { Cancellation } from '../../worker/cancellation.ts'
 import { Consumer } from '../../worker/consumer.ts'
 import type { TaskDefinition } from '../../worker/define-task.ts'
 import { EndedTasks } from '../../worker/ended-tasks.ts'
+import { HandlerThreads } from '../../worker/handler-threads.ts'
 import type { LoadedTask } from '../../worker/load-tasks.ts'
 import { createWorkerMetrics } from '../../worker/metrics.ts'
 import { TaskRunner } from '../../worker/run-task.ts'
@@ -115,7 +116,8 @@ export function startTestWorker(
   const runs = new TaskRuns()
   const queue = new TaskQueue(redis, tasks)
   const ended = new EndedTasks(tasks, silent)
-  const runner = new TaskRunner({ tasks, queue, ended, metrics, workerName: name, log: silent })
+  const threads = new HandlerThreads({ concurrency, httpTargets: '', log: silent })
+  const runner = new TaskRunner({ tasks, queue, ended, threads, metrics, workerName: name, log: silent })
   const consumer = new Consumer({ redis, runner, runs, types, concurrency, log: silent })
   const subscriber = connectRedis(broker.server.url, 'subscriber', silent)
   const cancellation = new Cancellation(subscriber, tasks, runs, silent)
