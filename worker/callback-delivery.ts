@@ -2,19 +2,18 @@
 // of Standard Webhooks. Any answer but 2xx is tried again with growing pauses; what is given up at last, or is Gone,
 // stays in the queue for a while as a dead letter.
 
-import { type Job, UnrecoverableError, Worker } from 'bullmq'
+import { type Job, UnrecoverableError, type Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { Webhook } from 'standardwebhooks'
 import type { Callback } from '../shared/callback-queue.ts'
 import type { HttpTarget } from '../shared/http-targets.ts'
-import { CALLBACK_QUEUE_NAME, QUEUE_PREFIX } from '../shared/keys.ts'
+import { CALLBACK_QUEUE_NAME } from '../shared/keys.ts'
 import type { Logger } from '../shared/log.ts'
 import { withTimeout } from '../shared/redis-connection.ts'
 import { VERSION } from '../shared/version.ts'
-import { FETCH_RETRY_MS, MAX_STALLED, STALLED_CHECK_MS } from './consumer.ts'
-import { LOCK_MS } from './lock-keeper.ts'
 import type { WorkerMetrics } from './metrics.ts'
 import { openHttpTarget } from './open-http-target.ts'
+import { createQueueWorker } from './queue-worker.ts'
 import { requireSuccess } from './target-answer.ts'
 
 /** Callbacks that one worker sends at once. A receiver that does not answer holds each for the time below. */
@@ -50,21 +49,12 @@ export class CallbackDelivery {
     this.#webhook = new Webhook(secret)
     this.#metrics = metrics
     this.#log = log
-    this.#worker = new Worker<Callback>(CALLBACK_QUEUE_NAME, job => this.#deliver(job), {
-      connection: redis,
-      prefix: QUEUE_PREFIX,
-      autorun: false,
+    this.#worker = createQueueWorker<Callback>(CALLBACK_QUEUE_NAME, job => this.#deliver(job), {
+      redis,
       concurrency: CONCURRENCY,
-      lockDuration: LOCK_MS,
-      stalledInterval: STALLED_CHECK_MS,
-      maxStalledCount: MAX_STALLED,
-      runRetryDelay: FETCH_RETRY_MS,
+      log,
     })
     this.#worker.on('failed', (job, error) => this.#noteFailure(job, error))
-    // Outages are said once, by the connection itself; what Redis refuses is news.
-    this.#worker.on('error', error =>
-      log[error.name === 'ReplyError' ? 'warn' : 'debug']({ err: error }, 'the callbacks had an error'),
-    )
   }
 
   start(): void {

@@ -1,27 +1,19 @@
 // Takes jobs from BullMQ, gives their tasks to the runner, and does with each job what the runner answers. BullMQ
 // leases and schedules; all decisions about a task are made from its record.
 
-import { DelayedError, type Job, WaitingError, Worker } from 'bullmq'
+import { DelayedError, type Job, WaitingError, type Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { jobIdOf, taskIdOfJob } from '../shared/job-id.ts'
-import { QUEUE_NAME, QUEUE_PREFIX } from '../shared/keys.ts'
+import { QUEUE_NAME } from '../shared/keys.ts'
 import type { Logger } from '../shared/log.ts'
 import type { TaskRecord } from '../shared/task.ts'
 import type { TaskTaker } from './liveness.ts'
 import type { LoadedTask } from './load-tasks.ts'
-import { LOCK_MS, LockKeeper } from './lock-keeper.ts'
+import { LockKeeper } from './lock-keeper.ts'
+import { createQueueWorker } from './queue-worker.ts'
 import type { JobFate, TaskRunner } from './run-task.ts'
 import { TaskRun, type TaskRuns } from './task-run.ts'
 
-/**
- * How often jobs without a lock are looked for: by one worker for all. With the lock's 8 s a killed worker's task
- * waits at most 11 s for the next one.
- */
-export const STALLED_CHECK_MS = 3_000
-/** Past this BullMQ would fail a job by itself, and nobody would be told. */
-export const MAX_STALLED = 1_000_000_000
-/** After an error of Redis; BullMQ's own 15 s are long after an outage. */
-export const FETCH_RETRY_MS = 1_000
 /** A task of a type that this worker does not have is left to others for this long. */
 const UNKNOWN_TYPE_DELAY_MS = 1_000
 /** After the grace of a drain: until handlers that do not heed their signal are cut off, and their tasks back. */
@@ -56,21 +48,12 @@ export class Consumer implements TaskTaker {
     this.#types = types
     this.#concurrency = concurrency
     this.#log = log
-    this.#worker = new Worker(QUEUE_NAME, (job, token) => this.#process(job, token ?? ''), {
-      connection: redis,
-      prefix: QUEUE_PREFIX,
-      autorun: false,
+    this.#worker = createQueueWorker(QUEUE_NAME, (job, token) => this.#process(job, token ?? ''), {
+      redis,
       concurrency,
-      lockDuration: LOCK_MS,
       skipLockRenewal: true,
-      stalledInterval: STALLED_CHECK_MS,
-      maxStalledCount: MAX_STALLED,
-      runRetryDelay: FETCH_RETRY_MS,
+      log,
     })
-    // Outages are said once, by the connection itself; what Redis refuses is news.
-    this.#worker.on('error', error =>
-      log[error.name === 'ReplyError' ? 'warn' : 'debug']({ err: error }, 'the queue had an error'),
-    )
     this.#worker.on('completed', job => void this.#removed(job))
     this.#locks = new LockKeeper(
       runs,

@@ -1,17 +1,16 @@
 // Carries out the runs of schedules that are due: each submits its task, as a gateway would. BullMQ gives a run to
 // one worker, and to another one if that dies; the task's id, which is the run's, lets the second one do nothing.
 
-import { type Job, Worker } from 'bullmq'
+import type { Job, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { MillraceError } from '../shared/errors.ts'
-import { QUEUE_PREFIX, SCHEDULE_QUEUE_NAME } from '../shared/keys.ts'
+import { SCHEDULE_QUEUE_NAME } from '../shared/keys.ts'
 import type { Logger } from '../shared/log.ts'
 import { withTimeout } from '../shared/redis-connection.ts'
 import { scheduledTaskId } from '../shared/schedule.ts'
 import { dueAtOf, type Schedules } from '../shared/schedules.ts'
 import type { TaskQueue } from '../shared/task-queue.ts'
-import { FETCH_RETRY_MS, MAX_STALLED, STALLED_CHECK_MS } from './consumer.ts'
-import { LOCK_MS } from './lock-keeper.ts'
+import { createQueueWorker } from './queue-worker.ts'
 
 /** A run takes a few commands of Redis. */
 const CONCURRENCY = 10
@@ -36,20 +35,11 @@ export class ScheduleRuns {
     this.#schedules = schedules
     this.#queue = queue
     this.#log = log
-    this.#worker = new Worker(SCHEDULE_QUEUE_NAME, job => this.#run(job), {
-      connection: redis,
-      prefix: QUEUE_PREFIX,
-      autorun: false,
+    this.#worker = createQueueWorker(SCHEDULE_QUEUE_NAME, job => this.#run(job), {
+      redis,
       concurrency: CONCURRENCY,
-      lockDuration: LOCK_MS,
-      stalledInterval: STALLED_CHECK_MS,
-      maxStalledCount: MAX_STALLED,
-      runRetryDelay: FETCH_RETRY_MS,
+      log,
     })
-    // Outages are said once, by the connection itself; what Redis refuses is news.
-    this.#worker.on('error', error =>
-      log[error.name === 'ReplyError' ? 'warn' : 'debug']({ err: error }, 'the schedules had an error'),
-    )
   }
 
   start(): void {
