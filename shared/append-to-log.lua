@@ -12,34 +12,6 @@ local known, count = ARGV[5], tonumber(ARGV[6])
 local firstEvent = 7
 local rest = firstEvent + count * 4
 
--- That of an empty log, or of one that new-epoch.lua has moved on, stands nowhere else.
-local function lastGeneratedId()
-  local info = redis.call('XINFO', 'STREAM', log)
-  for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' then return info[i + 1] end
-  end
-end
-
-local function parts(id)
-  local epoch, seq = string.match(id, '^(%d+)-(%d+)$')
-  return tonumber(epoch) or 0, tonumber(seq) or 0
-end
-
-local function isBeforeKnown(id)
-  if known == '' or known == id then return false end
-  local epoch, seq = parts(id)
-  local knownEpoch, knownSeq = parts(known)
-  return epoch < knownEpoch or (epoch == knownEpoch and seq < knownSeq)
-end
-
--- A fresh epoch begins with an explicit 1, since '-*', which continues one, would begin it with 0.
-local function firstOfEpoch()
-  local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  return string.format('%.0f-1', math.max(now, parts(known) + 1))
-end
-local function nextOfEpoch(id) return string.sub(id, 1, string.find(id, '-', 1, true)) .. '*' end
-
 -- Approximate trimming is cheaper but keeps whole nodes of up to 100 entries, too coarse for a small limit.
 local trim = tonumber(maxEvents) < 1000 and '=' or '~'
 -- False where there is no log.
@@ -48,35 +20,46 @@ local function add(id, i)
     ARGV[i + 2], ARGV[i + 3])
 end
 
-local function addFirst(last)
-  local i = firstEvent
-  if last and not isBeforeKnown(last) then
-    local id = add(nextOfEpoch(last), i)
-    if id and not id.err then return id end
+local function nextOfEpoch(id) return string.sub(id, 1, string.find(id, '-', 1, true)) .. '*' end
+
+-- Where the common case fails: the epoch is not known, or over, or has to end.
+local function addAnyhow(i, endsEpoch)
+  if endsEpoch or redis.call('EXISTS', log) == 0 then
+    local time = redis.call('TIME')
+    local now = time[1] * 1000 + math.floor(time[2] / 1000)
+    local epoch = math.max(now, (tonumber(string.match(known, '^%d+')) or 0) + 1)
+    -- '-*', which continues an epoch, would begin one with 0.
+    return redis.pcall('XADD', log, string.format('%.0f-1', epoch), 'type', ARGV[i], 'time', ARGV[i + 1], ARGV[i + 2],
+      ARGV[i + 3])
   end
-  if redis.call('EXISTS', log) == 0 then
-    return redis.pcall('XADD', log, firstOfEpoch(), 'type', ARGV[i], 'time', ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
+  -- Of an empty log, or one that new-epoch.lua has moved on, the last id stands nowhere else.
+  local info = redis.call('XINFO', 'STREAM', log)
+  for k = 1, #info, 2 do
+    if info[k] == 'last-generated-id' then return add(nextOfEpoch(info[k + 1]), i) end
   end
-  -- new-epoch.lua has moved the log's last id past its last entry, or the log went back (failover, restore), which
-  -- must not give a number to another event.
-  last = lastGeneratedId()
-  return add(isBeforeKnown(last) and firstOfEpoch() or nextOfEpoch(last), i)
 end
 
-local function lastEntryId()
-  local entries = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
-  return #entries > 0 and entries[1][1]
+-- The common case asks nothing first: in the epoch that the writer knows, the next number has to be greater than
+-- that of the last event it knows. If it isn't, the log went back (failover, restore), and goes on in a new epoch, so
+-- that no number is given to another event. What was added is taken back: nobody has seen it.
+local function addFirst(last, i)
+  local at = known ~= '' and known or last
+  local id = at and add(nextOfEpoch(at), i)
+  if not id or id.err then return addAnyhow(i) end
+  if known == '' or tonumber(string.match(id, '%d+$')) > tonumber(string.match(known, '%d+$')) then return id end
+  redis.call('XDEL', log, id)
+  return addAnyhow(i, true)
 end
 
--- `last` is the id of the log's last entry, where that is known. Returns the ids of the first and the last event, or
+-- `last` is an id in the log's last epoch, where one is known. Returns the ids of the first and the last event, or
 -- an error, and then nothing was changed.
 local function appendToLog(last)
-  local firstId = addFirst(last or lastEntryId())
+  local firstId = addFirst(last, firstEvent)
   if firstId.err then return firstId end
-  local lastId, nextId = firstId, nextOfEpoch(firstId)
+  local lastId = firstId
   local message = {}
   for i = firstEvent, rest - 1, 4 do
-    if i > firstEvent then lastId = add(nextId, i) end
+    if i > firstEvent then lastId = add(nextOfEpoch(firstId), i) end
     message[#message + 1] = lastId .. ' ' .. ARGV[i + 1] .. ' ' .. ARGV[i] .. ' ' .. ARGV[i + 2] .. ' ' .. #ARGV[i + 3] ..
       '\n' .. ARGV[i + 3]
   end
