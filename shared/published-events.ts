@@ -2,7 +2,6 @@
 // `<epoch>-<seq> <time> <type> <format> <bytes>` and its data. append-event.lua writes it, this reads it.
 
 import type { ChannelEvent, DataFormat } from './event.ts'
-import { parsePosition } from './event-id.ts'
 
 const NEWLINE = 0x0a
 
@@ -15,13 +14,15 @@ export function parsePublishedEvents(message: Buffer): ChannelEvent[] {
   for (let offset = 0; offset < message.length; ) {
     const lineEnd = message.indexOf(NEWLINE, offset)
     const [id = '', time, type = '', format, bytes] = message.toString('latin1', offset, lineEnd).split(' ')
-    const position = parsePosition(id)
+    const dash = id.indexOf('-')
+    const [epoch, seq] = [Number(id.slice(0, dash)), Number(id.slice(dash + 1))]
     const dataStart = lineEnd + 1
     const dataEnd = dataStart + Number(bytes)
-    if (lineEnd < 0 || !position || !(dataEnd <= message.length)) throw new Error('malformed pub/sub message')
+    const isWhole = lineEnd > 0 && dash > 0 && epoch > 0 && seq > 0 && dataEnd <= message.length
+    if (!isWhole) throw new Error('malformed pub/sub message')
     events.push({
-      epoch: position.epoch,
-      seq: position.seq,
+      epoch,
+      seq,
       type,
       time: Number(time),
       format: format as DataFormat,

@@ -87,6 +87,8 @@ export class Connection {
     this.options = options
     this.#onClose = onClose
     this.#socket[VIEWER] = this
+    // Until something waits to be sent, silence is no fault of the client's.
+    socket.setTimeout(0)
     socket.on('drain', onDrain)
     socket.on('end', onEnd)
     socket.on('error', onError)
@@ -216,7 +218,7 @@ export class Connection {
 
   #frame(channel: string, event: FramedEvent): Buffer {
     const { envelope, named } = this.options
-    if (!envelope && named) return event.frame
+    if (!envelope && named) return event.chunk.body
     return envelopeFrame(channel, event, this.#cursor(), named)
   }
 

@@ -3,9 +3,9 @@
 
 import { type ChannelEvent, taskOfChannel } from '../../shared/event.ts'
 import { comparePositions, formatPosition, ORIGIN, type Position, relate } from '../../shared/event-id.ts'
-import { DEFAULT_PAGE, type EventLog, type LogPage, type PageLimits } from '../../shared/event-log.ts'
+import type { EventLog, LogPage, PageLimits } from '../../shared/event-log.ts'
 import { type Chunk, chunkOf, type FramedEvent, frameEvent } from './sse-frame.ts'
-import { Tail, type TailBudget } from './tail.ts'
+import { BLOCK_PAGE, startOfBlock, Tail, type TailBudget } from './tail.ts'
 
 /** A page whose events have their frames. */
 export interface FramedPage extends LogPage {
@@ -78,15 +78,17 @@ export class Feed {
     this.#onBehind = onBehind
   }
 
-  /** Takes over what pub/sub brought; answers the events that were new. */
-  receive(events: readonly ChannelEvent[]): readonly ChannelEvent[] {
-    const news = events.filter(event => {
-      if (this.head && relate(this.head, event) === 'duplicate') return false
+  /** Takes over what pub/sub brought; answers how many events were new. */
+  receive(events: readonly ChannelEvent[]): number {
+    let news = 0
+    for (const event of events) {
+      if (this.head && relate(this.head, event) === 'duplicate') continue
       this.tail.push(frameEvent(event))
       this.head = { epoch: event.epoch, seq: event.seq }
-      return true
-    })
-    this.#gathered.clear()
+      this.unflushed.push(event.time)
+      news++
+    }
+    if (this.#gathered.size > 0) this.#gathered.clear()
     return news
   }
 
@@ -97,6 +99,8 @@ export class Feed {
 
   /** The frames after a position in one chunk, from memory; null when they aren't there. */
   gatherAfter(position: Position): Gathered | null {
+    // A single viewer shares with nobody.
+    if (this.followers.size < 2) return gather(this.tail.after(position))
     const key = formatPosition(position)
     const known = this.#gathered.get(key)
     if (known !== undefined) return known
@@ -108,9 +112,17 @@ export class Feed {
     return gathered
   }
 
-  /** The page of the log after a position. Afterwards `head` is at least the page's. */
-  read(after: Position | 'earliest'): Promise<FramedPage> {
-    return this.#share(after === 'earliest' ? after : formatPosition(after), after, DEFAULT_PAGE)
+  /**
+   * The page of the log after a position. Afterwards `head` is at least the page's. It is read from where a block
+   * begins, so that viewers at many positions share a few pages.
+   */
+  async read(after: Position | 'earliest'): Promise<FramedPage> {
+    if (after === 'earliest') return this.#share(after, after, BLOCK_PAGE)
+    const page = await this.#readBlock(after)
+    const events = page.events.filter(event => comparePositions(event, after) > 0)
+    const isCutShort = events.length === 0 && page.head !== null && comparePositions(page.head, after) > 0
+    // Large events fill a page before the block is whole.
+    return isCutShort ? this.#share(formatPosition(after), after, BLOCK_PAGE) : { ...page, events }
   }
 
   /** The last position of the log; null when there is none. */
@@ -147,6 +159,11 @@ export class Feed {
     const limits = { maxEvents: 1, maxBytes: 1 }
     const { events } = await this.#share(`at ${formatPosition(position)}`, before, limits)
     return events[0] !== undefined && comparePositions(events[0], position) === 0
+  }
+
+  #readBlock(position: Position): Promise<FramedPage> {
+    const start = startOfBlock(position)
+    return this.#share(formatPosition(start), start, BLOCK_PAGE)
   }
 
   #share(key: string, after: Position | 'earliest', limits: PageLimits): Promise<FramedPage> {
@@ -191,25 +208,26 @@ export class Feed {
     this.forget()
   }
 
-  /** Keeps a page in the tail where it goes on from it, so that the next viewer needs no read. */
+  /** Keeps a page, so that the next viewer needs no read. */
   #remember(events: readonly FramedEvent[]): void {
     // A feed that was given up during the read would never give back what it takes of the budget.
     if (this.followers.size === 0) return
-    for (const event of events) {
-      const { last } = this.tail
-      if (!last || relate(last, event) === 'successor') this.tail.push(event)
-    }
+    this.tail.add(events)
   }
 }
 
 function gather(events: readonly FramedEvent[] | null): Gathered | null {
   if (!events || events.length === 0) return null
+  if (events.length === 1) {
+    const { chunk, type, epoch, seq } = events[0]!
+    return { chunk, count: 1, lastType: type, end: { epoch, seq } }
+  }
   const frames: Buffer[] = []
   let bytes = 0
-  for (const { frame } of events) {
-    if (frames.length > 0 && bytes + frame.length > MAX_GATHERED_BYTES) break
-    frames.push(frame)
-    bytes += frame.length
+  for (const { chunk } of events) {
+    if (frames.length > 0 && bytes + chunk.body.length > MAX_GATHERED_BYTES) break
+    frames.push(chunk.body)
+    bytes += chunk.body.length
   }
   const { epoch, seq, type } = events[frames.length - 1]!
   return { chunk: chunkOf(frames), count: frames.length, lastType: type, end: { epoch, seq } }

@@ -178,9 +178,8 @@ export class Hub {
     if (!feed) return
     try {
       const news = feed.receive(parsePublishedEvents(message))
-      if (news.length === 0) return
-      this.#metrics.eventsReceived.inc(news.length)
-      for (const { time } of news) feed.unflushed.push(time)
+      if (news === 0) return
+      this.#metrics.eventsReceived.inc(news)
     } catch (error) {
       this.#logger.error({ err: error, channel: feed.channel }, 'could not read a published message')
       return

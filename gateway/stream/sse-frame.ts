@@ -6,10 +6,10 @@ import { formatPosition } from '../../shared/event-id.ts'
 
 /** An event with its finished frame, which is built once on a gateway and written to every viewer. */
 export interface FramedEvent extends ChannelEvent {
-  readonly frame: Buffer
+  /** The frame alone, as a chunk of its own. */
+  readonly chunk: Chunk
 }
 
-const FRAME_END = Buffer.from('\n\n')
 const LINE_END = /\r\n|\r|\n/
 
 /** First bytes of every stream. */
@@ -33,19 +33,30 @@ export function cursorFrame(cursor: string): Buffer {
   return Buffer.from(`id: ${cursor}\n\n`)
 }
 
-/** Builds an event's frame. The data of a JSON event become a view on it, so that they are held once. */
-export function frameEvent(event: ChannelEvent): FramedEvent {
-  const head = `id: ${formatPosition(event)}\nevent: ${event.type}\ndata: `
-  if (event.format === 'text') {
-    const lines = event.data.toString().split(LINE_END).join('\ndata: ')
-    // Copied, since a view would hold on to all that was published or read together with it.
-    return { ...event, frame: Buffer.from(`${head}${lines}\n\n`), data: Buffer.from(event.data) }
+/**
+ * Builds an event's frame. The data of a JSON event become a view on it, so that they are held once; those of text
+ * are copied, since a view would hold on to all that was published or read together with it.
+ */
+export function frameEvent({ epoch, seq, type, time, format, data }: ChannelEvent): FramedEvent {
+  const head = `id: ${epoch}-${seq}\nevent: ${type}\ndata: `
+  const lines = format === 'json' ? data : Buffer.from(data.toString().split(LINE_END).join('\ndata: '))
+  const length = head.length + lines.length + 2
+  const size = length.toString(16)
+  const dataStart = size.length + 2 + head.length
+  const dataEnd = dataStart + lines.length
+  const bytes = Buffer.allocUnsafe(dataEnd + 4)
+  bytes.write(`${size}\r\n${head}`, 'latin1')
+  bytes.set(lines, dataStart)
+  bytes.write('\n\n\r\n', dataEnd, 'latin1')
+  return {
+    epoch,
+    seq,
+    type,
+    time,
+    format,
+    data: format === 'json' ? bytes.subarray(dataStart, dataEnd) : Buffer.from(data),
+    chunk: { bytes, body: bytes.subarray(size.length + 2, dataEnd + 2) },
   }
-  const frame = Buffer.allocUnsafe(head.length + event.data.length + FRAME_END.length)
-  frame.write(head, 'latin1')
-  event.data.copy(frame, head.length)
-  FRAME_END.copy(frame, head.length + event.data.length)
-  return { ...event, frame, data: frame.subarray(head.length, head.length + event.data.length) }
 }
 
 /** An event in its envelope, under the cursor of one connection. `named` says whether `event:` is sent. */

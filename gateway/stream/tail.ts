@@ -1,15 +1,35 @@
-// The recent events of one channel in memory: a contiguous run that ends where the log ended when last
-// heard of. Only a cache of the log; forgetting it costs a read. Pure.
+// The recent events of one channel in memory, in blocks of consecutive numbers. Only a cache of the log;
+// forgetting it costs a read. Pure.
 
-import { comparePositions, ORIGIN, type Position, relate } from '../../shared/event-id.ts'
+import { comparePositions, ORIGIN, type Position } from '../../shared/event-id.ts'
+import type { PageLimits } from '../../shared/event-log.ts'
 import type { FramedEvent } from './sse-frame.ts'
 
-/** Bounds of one channel's tail. Twice as much may be held until it is trimmed. */
-const MAX_EVENTS = 1_024
-const MAX_BYTES = 512 * 1024
+/** Numbers that a block spans: 1 to 128, 129 to 256, … */
+const BLOCK = 128
+
+/** Of a busy channel, as many blocks as these are kept behind its end, … */
+const LIVE_BLOCKS = 8
+
+/** … and of all events those that came last, up to this. No event is as large. */
+const MAX_BYTES = 2 * 1024 * 1024
+
+/** Blocks from which events are answered at once; whoever wants more asks again. */
+const BLOCKS_AT_ONCE = 8
 
 /** What an event takes besides its bytes, roughly. */
 const EVENT_OVERHEAD_BYTES = 256
+
+/** The bounds of a page of the log that fills a block. */
+export const BLOCK_PAGE: PageLimits = { maxEvents: BLOCK, maxBytes: 256 * 1024 }
+
+/**
+ * Where the block begins that the event after a position belongs to: whoever reads from there reads the same
+ * page as all others that stand in the block.
+ */
+export function startOfBlock({ epoch, seq }: Position): Position {
+  return { epoch, seq: seq - (seq % BLOCK) }
+}
 
 /** What the tails of a gateway may hold together. Past it, those that have been quiet longest give up theirs. */
 export class TailBudget {
@@ -44,83 +64,194 @@ export class TailBudget {
   }
 }
 
+/** Consecutive events of one stretch of numbers; never empty. */
+interface Block {
+  events: FramedEvent[]
+  bytes: number
+}
+
 export class Tail {
   readonly #budget: TailBudget
-  #events: FramedEvent[] = []
+  /** Of all events here. */
+  #epoch = 0
+  /** By their number, in the order in which they came. */
+  readonly #blocks = new Map<number, Block>()
   #bytes = 0
-  /** Nothing stands in the log before the run. */
-  #reachesStart = false
+  #newest = 0
+  /** The number of the log's oldest event, where that is known. */
+  #oldest: number | null = null
 
   constructor(budget: TailBudget) {
     this.#budget = budget
   }
 
-  /** The newest event of the run. */
-  get last(): FramedEvent | undefined {
-    return this.#events.at(-1)
-  }
-
-  /** Just before the first event of the log, when the run reaches back that far. */
+  /** Just before the first event of the log, when all from it to the newest are here: the log may trim them. */
   get start(): Position | null {
-    const first = this.#events[0]
-    return first && this.#reachesStart ? { epoch: first.epoch, seq: first.seq - 1 } : null
+    const oldest = this.#oldest
+    if (oldest === null || !this.#has(oldest)) return null
+    for (let next = oldest; next <= this.#newest; next = this.#restOfBlock(next)!.at(-1)!.seq + 1)
+      if (!this.#has(next)) return null
+    return { epoch: this.#epoch, seq: oldest - 1 }
   }
 
   /** Says which event is the log's oldest. A number does not tell: older ones of another epoch may be retained. */
-  noteOldest(oldest: Position): void {
-    const first = this.#events[0]
-    if (first && comparePositions(first, oldest) === 0) this.#reachesStart = true
+  noteOldest({ epoch, seq }: Position): void {
+    if (epoch === this.#epoch) this.#oldest = seq
   }
 
-  /** Adds the newest event; one that does not follow exactly starts the run anew. */
+  /** Adds the event that has just been appended. */
   push(event: FramedEvent): void {
-    const { last } = this
-    if (last && relate(last, event) !== 'successor') this.clear()
-    this.#events.push(event)
-    const bytes = bytesOf(event)
-    this.#bytes += bytes
-    this.#budget.take(this, bytes)
-    if (this.#events.length > 2 * MAX_EVENTS || this.#bytes > 2 * MAX_BYTES) this.#trim()
+    if (!this.#enter(event.epoch)) return
+    const index = blockOf(event.seq)
+    const block = this.#blocks.get(index)
+    if (block && block.events.at(-1)!.seq + 1 === event.seq) {
+      block.events.push(event)
+      this.#grow(block, bytesOf(event))
+    } else {
+      // What comes before a hole is given up for what comes after it.
+      this.#drop(index)
+      this.#put(index, [event])
+      this.#drop(index - LIVE_BLOCKS)
+    }
+  }
+
+  /** Adds a page of the log. */
+  add(page: readonly FramedEvent[]): void {
+    for (let i = 0; i < page.length; ) {
+      const index = blockOf(page[i]!.seq)
+      let end = i + 1
+      while (end < page.length && blockOf(page[end]!.seq) === index && isNext(page[end - 1]!, page[end]!))
+        end++
+      if (this.#enter(page[i]!.epoch)) this.#merge(index, page.slice(i, end))
+      i = end
+    }
   }
 
   clear(): void {
-    this.#events = []
-    this.#reachesStart = false
-    this.#drop(this.#bytes)
+    this.#blocks.clear()
+    this.#oldest = null
+    this.#newest = 0
+    const bytes = this.#bytes
+    this.#bytes = 0
+    this.#budget.giveBack(this, bytes, true)
   }
 
-  /** The events after a position, which may be none; null when the run does not reach back that far. */
+  /** Events after a position in order, none when it is the last; null when memory does not know. */
   after(position: Position): readonly FramedEvent[] | null {
-    const first = this.#events[0]
+    if (comparePositions(position, ORIGIN) === 0) return this.#oldest === 1 ? this.#from(1) : null
+    if (position.epoch !== this.#epoch) return null
+    return this.#from(position.seq + 1) ?? (this.#has(position.seq) ? [] : null)
+  }
+
+  #from(seq: number): readonly FramedEvent[] | null {
+    const first = this.#restOfBlock(seq)
     if (!first) return null
-    if (comparePositions(position, ORIGIN) === 0)
-      return first.seq === 1 && this.#reachesStart ? this.#events : null
-    if (first.epoch !== position.epoch) return null
-    const index = position.seq - first.seq + 1
-    return index < 0 || index > this.#events.length ? null : this.#events.slice(index)
-  }
-
-  /** Down to the bounds at once, so that the cost of moving what stays is shared by many pushes. */
-  #trim(): void {
-    let drop = Math.max(0, this.#events.length - MAX_EVENTS)
-    let dropped = 0
-    for (let i = 0; i < this.#events.length - 1; i++) {
-      if (i >= drop && this.#bytes - dropped <= MAX_BYTES) break
-      dropped += bytesOf(this.#events[i]!)
-      drop = Math.max(drop, i + 1)
+    if (!this.#blocks.has(blockOf(seq) + 1)) return first
+    const events = [first]
+    for (let next = first; events.length < BLOCKS_AT_ONCE; ) {
+      const more = this.#restOfBlock(next.at(-1)!.seq + 1)
+      if (!more) break
+      events.push(more)
+      next = more
     }
-    this.#events = this.#events.slice(drop)
-    if (drop > 0) this.#reachesStart = false
-    this.#drop(dropped)
+    return events.flat()
   }
 
-  #drop(bytes: number): void {
+  #restOfBlock(seq: number): FramedEvent[] | null {
+    const block = this.#blocks.get(blockOf(seq))
+    if (!block) return null
+    const index = seq - block.events[0]!.seq
+    return index < 0 || index >= block.events.length ? null : block.events.slice(index)
+  }
+
+  #has(seq: number): boolean {
+    const block = this.#blocks.get(blockOf(seq))
+    return block !== undefined && seq >= block.events[0]!.seq && seq <= block.events.at(-1)!.seq
+  }
+
+  /** Of two epochs, the newer one is kept. Answers whether events of this one are wanted. */
+  #enter(epoch: number): boolean {
+    if (epoch > this.#epoch) {
+      this.clear()
+      this.#epoch = epoch
+    }
+    return epoch === this.#epoch
+  }
+
+  #put(index: number, events: FramedEvent[]): void {
+    const block = { events, bytes: 0 }
+    this.#blocks.set(index, block)
+    this.#grow(
+      block,
+      events.reduce((sum, event) => sum + bytesOf(event), 0),
+    )
+  }
+
+  /** Adds what a run holds before and after what is here already, where it joins. */
+  #merge(index: number, run: FramedEvent[]): void {
+    const block = this.#blocks.get(index)
+    if (!block) {
+      this.#put(index, run)
+      return
+    }
+    const [first, last] = [block.events[0]!.seq, block.events.at(-1)!.seq]
+    const [from, to] = [run[0]!.seq, run.at(-1)!.seq]
+    if (to + 1 < first || from > last + 1) return
+    const before = run.slice(0, Math.max(0, first - from))
+    const after = run.slice(Math.max(0, last + 1 - from))
+    block.events = [...before, ...block.events, ...after]
+    this.#grow(
+      block,
+      [...before, ...after].reduce((sum, event) => sum + bytesOf(event), 0),
+    )
+  }
+
+  #grow(block: Block, bytes: number): void {
+    this.#newest = Math.max(this.#newest, block.events.at(-1)!.seq)
+    block.bytes += bytes
+    this.#bytes += bytes
+    this.#budget.take(this, bytes)
+    if (this.#bytes > MAX_BYTES) this.#trim()
+  }
+
+  /** From the front of the block that came first, so that little more goes than has to. */
+  #trim(): void {
+    for (const [index, block] of this.#blocks) {
+      let [events, bytes] = [0, 0]
+      while (events < block.events.length && this.#bytes - bytes > MAX_BYTES)
+        bytes += bytesOf(block.events[events++]!)
+      if (events < block.events.length) {
+        block.events = block.events.slice(events)
+        this.#forget(block, bytes)
+        return
+      }
+      this.#drop(index)
+    }
+  }
+
+  #drop(index: number): void {
+    const block = this.#blocks.get(index)
+    if (!block) return
+    this.#blocks.delete(index)
+    this.#forget(block, block.bytes)
+  }
+
+  #forget(block: Block, bytes: number): void {
+    block.bytes -= bytes
     this.#bytes -= bytes
-    this.#budget.giveBack(this, bytes, this.#events.length === 0)
+    this.#budget.giveBack(this, bytes, this.#blocks.size === 0)
   }
 }
 
-function bytesOf({ frame, data, format }: FramedEvent): number {
+function blockOf(seq: number): number {
+  return Math.floor((seq - 1) / BLOCK)
+}
+
+function isNext(event: Position, next: Position): boolean {
+  return next.epoch === event.epoch && next.seq === event.seq + 1
+}
+
+function bytesOf({ chunk, data, format }: FramedEvent): number {
   // The data of JSON are a part of the frame.
-  return EVENT_OVERHEAD_BYTES + frame.length + (format === 'text' ? data.length : 0)
+  return EVENT_OVERHEAD_BYTES + chunk.bytes.length + (format === 'text' ? data.length : 0)
 }

@@ -57,6 +57,7 @@ describe('feed', () => {
 
   test('holds on to gathered chunks no longer than for the viewers of one moment', async () => {
     const { feed, append } = watchedFeed()
+    feed.followers.add({} as Subscription)
     const { epoch } = await append('1', '2')
     await feed.read('earliest')
     const start = { epoch, seq: 0 }

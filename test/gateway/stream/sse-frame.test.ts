@@ -28,7 +28,7 @@ function parse(frame: Buffer): EventSourceMessage[] {
 describe('SSE frame', () => {
   test('of a JSON event carries its id, type and data as they are', () => {
     const framed = frameEvent(event('json', '{"a":"ü"}'))
-    expect(framed.frame.toString()).toBe('id: 1-2\nevent: note\ndata: {"a":"ü"}\n\n')
+    expect(framed.chunk.body.toString()).toBe('id: 1-2\nevent: note\ndata: {"a":"ü"}\n\n')
     expect(framed.data.toString()).toBe('{"a":"ü"}')
   })
 
@@ -37,7 +37,7 @@ describe('SSE frame', () => {
       fc.property(
         fc.string({ unit: fc.oneof(fc.constantFrom('\n', '\r', ':', ' ', 'id: 9\n', 'é'), fc.string()) }),
         text => {
-          const [message, ...more] = parse(frameEvent(event('text', text)).frame)
+          const [message, ...more] = parse(frameEvent(event('text', text)).chunk.body)
           expect(more).toEqual([])
           // An event without data is not dispatched (WHATWG HTML): empty text is a data line, which the parser sees.
           expect(message).toEqual({

@@ -60,7 +60,7 @@ describe('tail', () => {
         sizes.forEach((bytes, i) => {
           tail.push(event(i + 1, bytes))
           expect(shared.usedBytes).toBeLessThanOrEqual(3_000_000)
-          expect(tail.last?.seq).toBe(i + 1)
+          expect(seqs(tail.after({ epoch: 1, seq: i }))).toEqual([i + 1])
         })
         tail.clear()
         expect(shared.usedBytes).toBe(0)
@@ -79,7 +79,7 @@ describe('tail', () => {
     for (let seq = 1; seq <= 5; seq++) quiet.push(event(seq, 100_000))
     const busy = new Tail(shared)
     for (let seq = 1; seq <= 5; seq++) busy.push(event(seq, 100_000))
-    expect(quiet.last).toBeUndefined()
+    expect(quiet.after({ epoch: 1, seq: 4 })).toBeNull()
     expect(seqs(busy.after({ epoch: 1, seq: 0 }))).toEqual([1, 2, 3, 4, 5])
     for (let i = 0; i < 100; i++) new Tail(shared).push(event(1, 50_000))
     expect(shared.usedBytes).toBeLessThanOrEqual(1_000_000)
