@@ -15,7 +15,6 @@ import { answerProblems } from './http/answer-problems.ts'
 import { refuseCrossSite } from './http/refuse-cross-site.ts'
 import { assignRequestId } from './http/request-id.ts'
 import { requestLog } from './http/request-log.ts'
-import { responseTimeout } from './http/response-timeout.ts'
 import { securityHeaders } from './http/security-headers.ts'
 import type { InputValidator } from './input-validator.ts'
 import type { GatewayMetrics } from './metrics.ts'
@@ -55,7 +54,6 @@ export interface AppParts extends TaskDefaults {
 export function createApp(parts: AppParts): Koa {
   const app = new Koa()
   const router = createRouter(parts)
-  app.use(responseTimeout())
   app.use(assignRequestId)
   app.use(securityHeaders)
   app.use(requestLog(parts.logger, parts.metrics))

@@ -20,15 +20,21 @@ export class RedisGate {
    * Does the work, or throws `redis-unavailable`: at once while the connection is down, else at the deadline.
    * Work that is late goes on by itself; how it ends is nobody's concern any more.
    */
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#redis.status !== 'ready') {
-      throw new MillraceError('redis-unavailable', 'Redis is away. Nothing was done.')
-    }
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(unanswered()), this.#deadlineMs)
+  run<T>(work: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.#redis.status !== 'ready') {
+        throw new MillraceError('redis-unavailable', 'Redis is away. Nothing was done.')
+      }
+      const done = work()
+      const timer = setTimeout(() => reject(unanswered()), this.#deadlineMs)
+      const settle =
+        <V>(by: (value: V) => void) =>
+        (value: V): void => {
+          clearTimeout(timer)
+          by(value)
+        }
+      done.then(settle(resolve), settle(reject))
     })
-    return Promise.race([work(), late]).finally(() => clearTimeout(timer))
   }
 }
 

@@ -14,6 +14,11 @@ export interface ServerLimits {
   readonly checkIntervalMs: number
   /** An idle connection is kept this long: longer than load balancers do, so that it is they who close. */
   readonly keepAliveMs: number
+  /**
+   * A connection on which nothing moves this long is closed: a client may leave an answer unread, and it is kept in
+   * memory for it meanwhile. Longer than any answer is awaited; event streams bound this for themselves.
+   */
+  readonly idleTimeoutMs: number
   /** After the end of the streams, requests under way are given this long. */
   readonly finishMs: number
 }
@@ -23,6 +28,7 @@ export const SERVER_LIMITS: ServerLimits = {
   requestTimeoutMs: 30_000,
   checkIntervalMs: 5_000,
   keepAliveMs: 75_000,
+  idleTimeoutMs: 75_000,
   finishMs: 5_000,
 }
 
@@ -45,6 +51,7 @@ export class GatewayServer {
       },
       app.callback(),
     )
+    this.#server.timeout = limits.idleTimeoutMs
     this.#server.on('clientError', refuseConnection)
   }
 

@@ -12,12 +12,12 @@ const QUOTED = /^"((?:[ !#-[\]-~]|\\["\\])*)"$/
 const BARE = /^[!#-~][ -~]*$/
 
 /**
- * The request as its key makes it known, or null where it has none. `body` is all that the request asks for, as JSON.
+ * The request as its key makes it known, or null where it has none. `asked` answers all that the request asks for, as JSON.
  * Throws `invalid-header`.
  */
-export function keyedRequest(ctx: Context, body: unknown): KeyedRequest | null {
+export function keyedRequest(ctx: Context, asked: () => unknown): KeyedRequest | null {
   const key = readKey(ctx)
-  return key === null ? null : { key, fingerprint: digestOf(JSON.stringify([ctx.path, body])) }
+  return key === null ? null : { key, fingerprint: digestOf(JSON.stringify([ctx.path, asked()])) }
 }
 
 /** Says that this answer was given before. */

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { extname, join, relative, sep } from 'node:path'
 import type { Middleware } from 'koa'
-import { PAGE_POLICY } from './security-headers.ts'
+import { PAGE_HEADERS } from './security-headers.ts'
 
 interface Page {
   readonly body: Buffer
@@ -21,7 +21,7 @@ export async function servePages(folder: string): Promise<Middleware> {
     const page = ctx.method === 'GET' || ctx.method === 'HEAD' ? pages.get(ctx.path) : undefined
     if (!page) return next()
     ctx.state.route = 'pages'
-    ctx.set({ 'Content-Security-Policy': PAGE_POLICY, 'Cache-Control': 'no-cache', ETag: page.etag })
+    ctx.set({ ...PAGE_HEADERS, 'Cache-Control': 'no-cache', ETag: page.etag })
     ctx.status = 200
     if (ctx.fresh) {
       ctx.status = 304

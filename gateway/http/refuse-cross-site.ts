@@ -10,9 +10,9 @@ const READING: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
  * Refuses what a browser says comes from another site (Fetch Metadata, which a page can't forge). Callers that
  * are no browsers don't send the header.
  */
-export const refuseCrossSite: Middleware = async (ctx, next) => {
+export const refuseCrossSite: Middleware = (ctx, next) => {
   if (!READING.has(ctx.method) && ctx.get('Sec-Fetch-Site') === 'cross-site') {
     throw new MillraceError('cross-site-request', 'pages of another site may not write here')
   }
-  await next()
+  return next()
 }

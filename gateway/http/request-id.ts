@@ -6,11 +6,11 @@ import type { Context, Middleware } from 'koa'
 const WELL_FORMED = /^[A-Za-z0-9._-]{1,128}$/
 
 /** Takes over the caller's `X-Request-Id`, if well-formed, else makes one; every answer carries it. */
-export const assignRequestId: Middleware = async (ctx, next) => {
+export const assignRequestId: Middleware = (ctx, next) => {
   const given = ctx.get('X-Request-Id')
   ctx.state.requestId = WELL_FORMED.test(given) ? given : randomUUID()
   ctx.set('X-Request-Id', requestIdOf(ctx))
-  await next()
+  return next()
 }
 
 export function requestIdOf(ctx: Context): string {

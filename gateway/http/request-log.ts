@@ -8,14 +8,13 @@ import { requestIdOf } from './request-id.ts'
 
 export function requestLog(log: Logger, metrics: GatewayMetrics): Middleware {
   return async (ctx, next) => {
-    const endTimer = metrics.httpRequests.startTimer({ method: ctx.method })
+    const startedAt = performance.now()
     await next()
-    const labels = { route: routeOf(ctx), status: String(ctx.res.statusCode) }
-    const seconds = endTimer(labels)
-    log.debug(
-      { requestId: requestIdOf(ctx), method: ctx.method, path: ctx.path, ...labels, seconds },
-      'request',
-    )
+    const labels = { method: ctx.method, route: routeOf(ctx), status: String(ctx.res.statusCode) }
+    const seconds = (performance.now() - startedAt) / 1000
+    metrics.httpRequests.observe(labels, seconds)
+    if (log.isLevelEnabled('debug'))
+      log.debug({ requestId: requestIdOf(ctx), path: ctx.path, ...labels, seconds }, 'request')
   }
 }
 

@@ -20,15 +20,20 @@ export function retryTaskRoute(router: Router, parts: SubmitParts & { readonly t
   router.post('/v1/tasks/:id/retry', async ctx => {
     const retryOf = taskIdOf(ctx.params)
     checkBody(bodySchema.default({}), await readOptionalJson(ctx))
-    await submitTask(ctx, keyedRequest(ctx, null), parts, async id => {
-      const task = await parts.tasks.load(retryOf)
-      if (!task) throw unknownTask()
-      checkRetryable(task)
-      const request = retryRequest(task, id)
-      // Its schema may have changed since, and where callbacks may go.
-      await requestedType(request, parts)
-      return request
-    })
+    await submitTask(
+      ctx,
+      keyedRequest(ctx, () => null),
+      parts,
+      async id => {
+        const task = await parts.tasks.load(retryOf)
+        if (!task) throw unknownTask()
+        checkRetryable(task)
+        const request = retryRequest(task, id)
+        // Its schema may have changed since, and where callbacks may go.
+        await requestedType(request, parts)
+        return request
+      },
+    )
   })
 }
 

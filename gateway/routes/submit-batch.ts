@@ -57,7 +57,7 @@ async function submitOnce(
     outcome instanceof Error
       ? { problem: problemDetails(refusalFor(outcome, ctx, parts.logger), requestIdOf(ctx)) }
       : { task: outcome }
-  const keyed = keyedRequest(ctx, body)
+  const keyed = keyedRequest(ctx, () => body)
   if (!keyed) {
     const outcomes = await submitAll(tasks, newTaskId, parts)
     const unclear = outcomes.find(isUnclear)

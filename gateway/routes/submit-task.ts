@@ -11,8 +11,11 @@ export function submitTaskRoute(router: Router, parts: SubmitParts): void {
   router.post('/v1/tasks', async ctx => {
     const body = await readJson(ctx)
     const submission = checkBody(submissionSchema, body)
-    await submitTask(ctx, keyedRequest(ctx, body), parts, id =>
-      prepare({ ...submission, id: submission.id ?? id }, parts),
+    await submitTask(
+      ctx,
+      keyedRequest(ctx, () => body),
+      parts,
+      id => prepare({ ...submission, id: submission.id ?? id }, parts),
     )
   })
 }

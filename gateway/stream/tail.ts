@@ -85,6 +85,11 @@ export class Tail {
     this.#budget = budget
   }
 
+  /** The newest event. */
+  get last(): FramedEvent | undefined {
+    return this.#restOfBlock(this.#newest)?.[0]
+  }
+
   /** Just before the first event of the log, when all from it to the newest are here: the log may trim them. */
   get start(): Position | null {
     const oldest = this.#oldest
