@@ -18,6 +18,7 @@ import {
   type TaskWrite,
 } from './event-log.ts'
 import { copiedKey, logKey, onceKey, taskKey, topicKey } from './keys.ts'
+import { AppendBatch, type AppendReply, type Argument } from './redis-append-batch.ts'
 
 const lua = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8')
 
@@ -34,14 +35,6 @@ interface ScriptCommands {
     maxBytes: number,
   ): Promise<[Buffer, RawEntry[]]>
 }
-type Argument = string | number
-type AppendReply = [
-  outcome?: string,
-  detail?: string,
-  cancel?: string,
-  channels?: string,
-  values?: (string | null)[],
-]
 type RawEntry = [id: Buffer, fields: Buffer[]]
 
 export interface EventLogRetention {
@@ -50,19 +43,24 @@ export interface EventLogRetention {
   readonly taskMaxEvents: number
 }
 
+/** Longer data go by themselves, so that no script is long. */
+const MAX_BATCHED_CHARS = 8 * 1024
+
 /** Channels of which the last own append is remembered. */
 const MAX_REACHED = 10_000
 
 export class RedisEventLog implements EventLog, CopyLog {
   readonly #redis: Redis & ScriptCommands
   readonly #retention: EventLogRetention
+  readonly #batch: AppendBatch
   readonly #copies = new EventCopies(this)
   /** The last own appends: a log that ends before them has gone back. */
   readonly #reached = new Map<string, Position>()
 
   /** `redis` stays the caller's: it is neither configured nor closed here. */
   constructor(redis: Redis, retention: EventLogRetention) {
-    redis.defineCommand('millraceAppend', { lua: lua('./append-to-log.lua') + lua('./append-event.lua') })
+    const append = lua('./append-to-log.lua') + lua('./append-event.lua')
+    redis.defineCommand('millraceAppend', { lua: append })
     redis.defineCommand('millraceCopy', {
       lua: lua('./append-to-log.lua') + lua('./copy-events.lua'),
       numberOfKeys: 2,
@@ -70,6 +68,7 @@ export class RedisEventLog implements EventLog, CopyLog {
     redis.defineCommand('millraceReadPage', { lua: lua('./read-page.lua'), numberOfKeys: 1, readOnly: true })
     redis.defineCommand('millraceNewEpoch', { lua: lua('./new-epoch.lua'), numberOfKeys: 1 })
     this.#redis = redis as Redis & ScriptCommands
+    this.#batch = new AppendBatch(redis, append, lua('./append-batch.lua'))
     this.#retention = retention
   }
 
@@ -89,19 +88,15 @@ export class RedisEventLog implements EventLog, CopyLog {
     const channel = taskChannel(taskId)
     const { from, run = '', unlessCancelled, unlessExpired = '', returning = [], once, expireMs = 0 } = write
     const keys = [logKey(channel), taskKey(taskId), ...(once ? [onceKey(channel, once.key)] : [])]
-    const args: Argument[] = [
-      ...keys,
-      ...this.#appendArguments(channel, this.#retention.taskMaxEvents, expireMs, events),
-      ...onceArguments(once),
-    ]
+    const args = this.#appendArguments(channel, this.#retention.taskMaxEvents, expireMs, events)
+    args.push(...onceArguments(once))
     args.push(from.join(' '), run, write.write ?? '', unlessCancelled ? '1' : '', unlessExpired)
     args.push(returning.length, ...returning)
     for (const field in write.set) args.push(field, write.set[field] ?? '')
 
-    const [outcome = '', detail = '', cancel, channels, values] = await this.#redis.millraceAppend(
-      keys.length,
-      args,
-    )
+    const [outcome = '', detail = '', cancel, channels, values] = await (isLarge(events)
+      ? this.#redis.millraceAppend(keys.length, [...keys, ...args])
+      : this.#batch.append(keys, args))
     const cancelRequested = cancel === '1'
     switch (outcome) {
       case 'ok': {
@@ -218,6 +213,10 @@ export class RedisEventLog implements EventLog, CopyLog {
     }
     return first
   }
+}
+
+function isLarge(events: readonly NewEvent[]): boolean {
+  return events.some(event => event.data.length > MAX_BATCHED_CHARS)
 }
 
 function onceArguments(once: Once | undefined): Argument[] {

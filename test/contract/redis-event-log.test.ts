@@ -1,4 +1,4 @@
-import { afterAll, beforeAll } from '@jest/globals'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
 import { taskOfChannel } from '../../shared/event.ts'
 import { logKey, taskKey, topicKey } from '../../shared/keys.ts'
@@ -57,3 +57,24 @@ eventLogContract('Redis streams', () => ({
     if (taskId !== null && lastEventId) await redis.hset(taskKey(taskId), { lastEventId })
   },
 }))
+
+test('what one append to a task meets is no matter of those that go along with it', async () => {
+  const ids = Array.from({ length: 250 }, (_, i) => `batch-${i}`)
+  await redis.set(logKey(`task:${ids[7]}`), 'no stream')
+  const answers = await Promise.allSettled(
+    [...ids, ids[3]!].map(id =>
+      log.appendToTask(id, [{ type: 'queued', time: 1, format: 'json', data: '{}' }], {
+        from: [],
+        set: { id, state: 'queued' },
+      }),
+    ),
+  )
+  expect(answers[7]).toMatchObject({
+    status: 'rejected',
+    reason: { message: expect.stringContaining('WRONGTYPE') },
+  })
+  expect(answers.at(-1)).toMatchObject({ value: { outcome: 'exists' } })
+  const others = answers.slice(0, -1).filter((_, i) => i !== 7)
+  expect(others.filter(answer => answer.status === 'rejected' || answer.value.outcome !== 'ok')).toEqual([])
+  for (const id of ids.filter((_, i) => i !== 7)) expect(await redis.xlen(logKey(`task:${id}`))).toBe(1)
+})
