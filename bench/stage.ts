@@ -8,9 +8,11 @@ import { type EmbeddedRedis, startEmbeddedRedis } from '../dev/embedded-redis.ts
 import { projectRoot } from '../dev/project-root.ts'
 import { CommandProcess } from './command-process.ts'
 import type { PublisherCommands } from './load/publisher.ts'
+import type { SubmitterCommands } from './load/submitter.ts'
 import type { ViewerCommands } from './load/viewers.ts'
 import { cpuMs } from './process-usage.ts'
 import { BenchServer, type ServerKind } from './server.ts'
+import type { Side } from './workload.ts'
 
 export interface Stage {
   readonly server: BenchServer
@@ -51,6 +53,26 @@ export function onWorkerStage<T>(
     const server = started(await BenchServer.start(kind, redis.url, env))
     const serverCpuMs = () => ({ server: server.cpuMs, redis: cpuMs(redis.pid) })
     return use({ server, redis, serverCpuMs })
+  })
+}
+
+/** What submitting is measured on: a Redis, who submits, and the gateway in between, which the reference lacks. */
+export interface SubmitStage {
+  readonly server: BenchServer | null
+  readonly redis: EmbeddedRedis
+  readonly submitter: CommandProcess<SubmitterCommands>
+  /** CPU time so far of Redis, and of whoever makes jobs of what is submitted. */
+  serverCpuMs(): { server: number; redis: number }
+}
+
+export function onSubmitStage<T>(side: Side, use: (stage: SubmitStage) => Promise<T>): Promise<T> {
+  return withParts(async started => {
+    const redis = started(await startRedis())
+    const server = side === 'product' ? started(await BenchServer.start('gateway', redis.url)) : null
+    const name = side === 'product' ? 'submitter' : 'bare-submitter'
+    const submitter = started(new CommandProcess<SubmitterCommands>(name, script(`load/${name}.js`)))
+    const serverCpuMs = () => ({ server: cpuMs((server ?? submitter).pid), redis: cpuMs(redis.pid) })
+    return use({ server, redis, submitter, serverCpuMs })
   })
 }
 

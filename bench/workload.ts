@@ -5,10 +5,11 @@ import type { ServerKind } from './server.ts'
 /** Each workload runs on both, in turns. */
 export type Side = 'reference' | 'product'
 
-/** What is to be reached, of the product's figure compared with the reference's. */
+/** What is to be reached: of the product's figure compared with the reference's, or by itself. */
 export type Target =
   | { readonly kind: 'ratio-at-least' | 'ratio-at-most'; readonly ratio: number }
   /** In the figure's own unit. */
+  | { readonly kind: 'at-most'; readonly value: number }
   | { readonly kind: 'at-most-more'; readonly more: number }
 
 export interface Measure {

@@ -74,6 +74,7 @@ function settingsFor(options: EmbeddedRedisOptions): Record<string, string> {
     'maxmemory-policy': 'noeviction',
     // A stream with one small entry would cost 4 KB otherwise.
     'stream-node-max-bytes': '1024',
+    'hash-max-listpack-value': '1024',
     ...options.settings,
   }
 }

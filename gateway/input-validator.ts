@@ -25,6 +25,8 @@ export class InputValidator {
   readonly #log: Logger
   /** By the schema's text; null = it does not compile. */
   readonly #compiled = new Map<string, Compiled | null>()
+  /** The same by the schema itself, whose text is long. */
+  readonly #known = new WeakMap<object, Compiled | null>()
 
   constructor(log: Logger) {
     this.#log = log
@@ -46,6 +48,14 @@ export class InputValidator {
   }
 
   #compile(type: string, schema: object): Compiled | null {
+    const known = this.#known.get(schema)
+    if (known !== undefined) return known
+    const compiled = this.#compileText(type, schema)
+    this.#known.set(schema, compiled)
+    return compiled
+  }
+
+  #compileText(type: string, schema: object): Compiled | null {
     const text = JSON.stringify(schema)
     const known = this.#compiled.get(text)
     if (known !== undefined) return known

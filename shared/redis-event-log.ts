@@ -100,8 +100,9 @@ export class RedisEventLog implements EventLog, CopyLog {
     const cancelRequested = cancel === '1'
     switch (outcome) {
       case 'ok': {
-        const first = this.#noteReached(channel, detail, events.length)
-        // Nothing follows the end of a task.
+        // With its only event a log loses its task, and nothing follows the end of a task.
+        const first =
+          from.length === 0 ? requirePosition(detail) : this.#noteReached(channel, detail, events.length)
         if (write.expireMs !== undefined) this.#reached.delete(channel)
         if (channels) await this.#copies.append(taskId, parseChannels(channels), first, events)
         return { outcome, first, cancelRequested, ...(values && { values }) }

@@ -1,7 +1,7 @@
 // Puts tasks into BullMQ and takes them out again: submit and cancel. BullMQ leases and schedules; the truth
 // about a task is its record.
 
-import { Queue } from 'bullmq'
+import { type JobJson, Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { Admission, type QueuedTask } from './admission.ts'
 import { MillraceError } from './errors.ts'
@@ -11,19 +11,21 @@ import { jobIdOf, taskIdOfJob } from './job-id.ts'
 import { CANCEL_TOPIC, QUEUE_NAME, QUEUE_PREFIX } from './keys.ts'
 import type { TaskKey, TaskStore } from './redis-tasks.ts'
 import { isTerminal, type TaskRecord, type TaskRequest } from './task.ts'
-import { recordOf } from './task-record.ts'
+import { acceptedTask } from './task-record.ts'
 import { cancelling, ended, submitted } from './task-transitions.ts'
 
 /**
- * BullMQ's own attempts only cover faults of the wrapper around a handler (Redis gone in the middle of it);
- * the attempts that a task is given are counted in its record.
+ * What BullMQ stores of a job is what the job says of itself; all else about a task stands in its record, and what
+ * holds for every job says the worker. A hash of short values alone takes a third of the memory.
  */
-const JOB_OPTIONS = {
-  attempts: 1_000,
-  backoff: { type: 'fixed', delay: 1_000 },
-  removeOnComplete: true,
-  removeOnFail: true,
-  stackTraceLimit: 1,
+const JOB: Omit<JobJson, 'id' | 'name' | 'timestamp' | 'opts'> = {
+  data: '{}',
+  progress: 0,
+  attemptsMade: 0,
+  attemptsStarted: 0,
+  stalledCounter: 0,
+  failedReason: '',
+  returnvalue: '',
 }
 
 /** What makes a submission one that may be repeated: the same task comes of it however often it is done. */
@@ -188,7 +190,7 @@ export class TaskQueue {
     if (answer.outcome !== 'ok' && answer.outcome !== 'repeated')
       throw await this.#taken({ id: request.id, createdAt })
     const lastEventId = answer.outcome === 'ok' ? formatPosition(answer.first) : answer.lastEventId
-    return { task: recordOf({ ...write.set, lastEventId }), isNew: answer.outcome === 'ok' }
+    return { task: acceptedTask(request, createdAt, lastEventId), isNew: answer.outcome === 'ok' }
   }
 
   async #enqueueRecorded(
@@ -225,13 +227,14 @@ export class TaskQueue {
   }
 
   async #addJobs(tasks: readonly QueuedTask[]): Promise<void> {
-    if (tasks.length === 0) return
-    await this.#queue.addBulk(
-      tasks.map(({ id, type, priority, delayMs }) => ({
-        name: type,
-        data: {},
-        opts: { ...JOB_OPTIONS, jobId: jobIdOf(id), priority, delay: delayMs },
-      })),
+    const timestamp = Date.now()
+    // By what `add` and `addBulk` come down to: those keep the id in each job's options too.
+    await Promise.all(
+      tasks.map(({ id, type, priority, delayMs }) => {
+        const jobId = jobIdOf(id)
+        const opts = { ...(priority > 0 && { priority }), ...(delayMs > 0 && { delay: delayMs }) }
+        return this.#queue.backend.addJob({ ...JOB, id: jobId, name: type, timestamp, opts }, jobId)
+      }),
     )
   }
 

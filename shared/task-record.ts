@@ -34,14 +34,43 @@ export function newTaskFields(request: TaskRequest, now: number): Record<string,
   }
 }
 
-/** The record that fields written to a hash make. */
-export function recordOf(fields: Readonly<Record<string, string | number | null>>): TaskRecord {
-  const text = Object.entries(fields).flatMap(([name, value]) =>
-    value === null ? [] : [[name, String(value)]],
-  )
-  const record = parseTaskFields(Object.fromEntries(text))
-  if (!record) throw new Error('these are not the fields of a task')
-  return record
+/** The record that those fields make. */
+export function acceptedTask(request: TaskRequest, now: number, lastEventId: string): TaskRecord {
+  const { delayMs, expiresInMs } = request
+  // Each by its name: objects that are made by spreading cost several times as much.
+  return {
+    id: request.id,
+    type: request.type,
+    input: request.input,
+    attempts: request.attempts,
+    backoff: request.backoff,
+    priority: request.priority,
+    timeoutMs: request.timeoutMs,
+    retainMs: request.retainMs,
+    state: delayMs > 0 ? 'scheduled' : 'queued',
+    attempt: 1,
+    run: 0,
+    lostRuns: 0,
+    handedBackRun: null,
+    runToken: null,
+    runAt: delayMs > 0 ? now + delayMs : null,
+    expiresAt: expiresInMs === null ? null : now + expiresInMs,
+    cancelRequested: false,
+    cancelReason: null,
+    progress: null,
+    result: null,
+    error: null,
+    createdAt: now,
+    startedAt: null,
+    finishedAt: null,
+    lastEventId,
+    concurrencyKey: request.concurrencyKey ?? null,
+    concurrencyLimit: request.concurrencyLimit ?? null,
+    callbackUrl: request.callbackUrl ?? null,
+    channels: request.channels ?? [],
+    scheduleId: request.scheduleId ?? null,
+    retryOf: request.retryOf ?? null,
+  }
 }
 
 /** What a worker needs to know of a task to run it. */

@@ -16,6 +16,8 @@ import { TaskRun, type TaskRuns } from './task-run.ts'
 
 /** A task of a type that this worker does not have is left to others for this long. */
 const UNKNOWN_TYPE_DELAY_MS = 1_000
+/** A run that broke off for a fault of Redis or our own is repeated after this long. */
+const BROKEN_OFF_DELAY_MS = 1_000
 /** After the grace of a drain: until handlers that do not heed their signal are cut off, and their tasks back. */
 const HAND_BACK_MS = 5_000
 
@@ -52,6 +54,8 @@ export class Consumer implements TaskTaker {
       redis,
       concurrency,
       skipLockRenewal: true,
+      removeOnComplete: { count: 0 },
+      removeOnFail: { count: 0 },
       log,
     })
     this.#worker.on('completed', job => void this.#removed(job))
@@ -133,9 +137,8 @@ export class Consumer implements TaskTaker {
     try {
       return await this.#runner.run(loaded, run)
     } catch (error) {
-      // BullMQ gives the job out again a moment later.
       this.#log.error({ err: error, task: run.taskId }, 'a run broke off')
-      throw error
+      return { job: 'delay', until: Date.now() + BROKEN_OFF_DELAY_MS }
     }
   }
 

@@ -16,7 +16,8 @@ const MAX_STALLED = 1_000_000_000
 /** After an error of Redis; BullMQ's own 15 s are long after an outage. */
 const FETCH_RETRY_MS = 1_000
 
-export interface QueueWorkerOptions extends Pick<WorkerOptions, 'skipLockRenewal'> {
+export interface QueueWorkerOptions
+  extends Pick<WorkerOptions, 'skipLockRenewal' | 'removeOnComplete' | 'removeOnFail'> {
   /** For commands; BullMQ opens a second connection like it, for waiting. It stays the caller's. */
   readonly redis: Redis
   /** Jobs that are worked on at once. */

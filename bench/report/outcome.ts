@@ -107,6 +107,7 @@ function measureOutcome(
 
 function isMet(target: Target, reference: number, product: number): boolean {
   if (target.kind === 'at-most-more') return product - reference <= target.more
+  if (target.kind === 'at-most') return product <= target.value
   const ratio = product / reference
   return target.kind === 'ratio-at-least' ? ratio >= target.ratio : ratio <= target.ratio
 }

@@ -62,6 +62,7 @@ function figuresOf({ reference, product, ratio, target, met }: MeasureOutcome): 
 
 function wordsFor(target: Target): string {
   if (target.kind === 'at-most-more') return `at most ${target.more} more`
+  if (target.kind === 'at-most') return `at most ${number(target.value)}`
   return `${target.kind === 'ratio-at-least' ? '≥' : '≤'} ${target.ratio}`
 }
 

@@ -8,6 +8,7 @@ import { LATENCY_AT_REST } from './latency-at-rest.ts'
 import { MANY_CHANNELS } from './many-channels.ts'
 import { REPLAY_STORM } from './replay-storm.ts'
 import { STALLED_READERS } from './stalled-readers.ts'
+import { SUBMISSIONS } from './submissions.ts'
 import { TASK_RUNS } from './task-runs.ts'
 
 export const WORKLOADS: readonly Workload[] = [
@@ -18,5 +19,6 @@ export const WORKLOADS: readonly Workload[] = [
   LATENCY_AT_REST,
   STALLED_READERS,
   CONNECTS,
+  ...SUBMISSIONS,
   ...TASK_RUNS,
 ]

@@ -9,7 +9,7 @@ import { z } from 'zod'
 import { MillraceError } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/log.ts'
 import { onceOf } from '../../shared/redis-idempotency.ts'
-import { type TaskRequest, viewTask } from '../../shared/task.ts'
+import { type TaskRecord, type TaskRequest, viewTask } from '../../shared/task.ts'
 import type { Repeatable } from '../../shared/task-queue.ts'
 import { refusalFor } from '../http/answer-problems.ts'
 import { checkBody, dottedPath } from '../http/checked-request.ts'
@@ -74,13 +74,13 @@ async function submitOnce(
     // What is unclear now, a repetition finishes.
     const unclear = outcomes.find(isUnclear)
     if (unclear) throw unclear
-    return outcomes.map(toResult)
+    return outcomes.map(outcome => toResult(outcome instanceof Error ? outcome : accepted(outcome)))
   })
   return { results: answer, replayed }
 }
 
 /** Whether it is no refusal: something may have come of the task. */
-function isUnclear(outcome: Accepted | Error): boolean {
+function isUnclear(outcome: TaskRecord | Error): boolean {
   return outcome instanceof Error && !(outcome instanceof MillraceError)
 }
 
@@ -90,8 +90,8 @@ async function submitAll(
   idOf: IdOf,
   parts: SubmitParts,
   repeatable?: Repeatable,
-): Promise<(Accepted | Error)[]> {
-  const chunks: Promise<(Accepted | Error)[]>[] = []
+): Promise<(TaskRecord | Error)[]> {
+  const chunks: Promise<(TaskRecord | Error)[]>[] = []
   for (let from = 0; from < tasks.length; from += CHUNK) {
     chunks.push(submitChunk(tasks.slice(from, from + CHUNK), from, idOf, parts, repeatable))
     await turn()
@@ -106,7 +106,7 @@ async function submitChunk(
   idOf: IdOf,
   parts: SubmitParts,
   repeatable: Repeatable | undefined,
-): Promise<(Accepted | Error)[]> {
+): Promise<(TaskRecord | Error)[]> {
   const checked = await Promise.all(
     tasks.map((task, i) => check(task, from + i, idOf, parts).catch((error: Error) => error)),
   )
@@ -116,7 +116,7 @@ async function submitChunk(
   return checked.map((outcome, i) => {
     if (outcome instanceof Error) return outcome
     const result = submitted[next++]!
-    return result instanceof Error ? underPath(result, ['tasks', from + i]) : accepted(result)
+    return result instanceof Error ? underPath(result, ['tasks', from + i]) : result
   })
 }
 

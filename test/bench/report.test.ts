@@ -59,6 +59,8 @@ describe('an outcome', () => {
     [{ kind: 'ratio-at-least', ratio: 3 }, 29.9, false],
     [{ kind: 'ratio-at-most', ratio: 0.5 }, 5, true],
     [{ kind: 'ratio-at-most', ratio: 0.5 }, 5.1, false],
+    [{ kind: 'at-most', value: 12 }, 12, true],
+    [{ kind: 'at-most', value: 12 }, 12.1, false],
     [{ kind: 'at-most-more', more: 2 }, 12, true],
     [{ kind: 'at-most-more', more: 2 }, 12.1, false],
   ])('knows whether %j is met by %d against 10', (target, product, met) => {

@@ -105,6 +105,7 @@ describeInDocker('the image', () => {
     ['appendonly', 'yes'],
     ['appendfsync', 'everysec'],
     ['stream-node-max-bytes', '1024'],
+    ['hash-max-listpack-value', '1024'],
   ])('comes with a Redis configuration whose %s is %s', async (name, value) => {
     const { output } = await redis.exec(['redis-cli', 'CONFIG', 'GET', name])
     expect(output.trim().split(/\s+/)).toEqual([name, value])

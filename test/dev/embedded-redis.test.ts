@@ -41,6 +41,7 @@ describe('an embedded Redis', () => {
     expect(await setting('appendfsync')).toBe('always')
     expect(await setting('maxmemory-policy')).toBe('noeviction')
     expect(await setting('stream-node-max-bytes')).toBe('1024')
+    expect(await setting('hash-max-listpack-value')).toBe('1024')
     expect(await setting('save')).toBe('')
   })
 
