@@ -93,16 +93,18 @@ export class TaskQueue {
     if (requests.length === 0) return []
     const createdAt = repeatable?.createdAt ?? Date.now()
     const keys = requests.map(({ id }) => ({ id, createdAt }))
-    try {
-      await this.#tasks.register(keys)
-    } catch (error) {
-      return requests.map(() => error as Error)
-    }
+    // Both leave in one write, in this order: nothing is recorded that is not registered before.
+    const registered = this.#tasks.register(keys).then(
+      () => null,
+      (error: Error) => error,
+    )
     const submissions = await Promise.all(
       requests.map(request =>
         this.#record(request, createdAt, repeatable?.once).catch((error: Error) => error),
       ),
     )
+    const failure = await registered
+    if (failure) return this.#undo(submissions, failure, repeatable !== undefined)
     // An entry from before a gateway was lost is old, and one without a record may just have been swept.
     if (repeatable) await this.#tasks.register(keys).catch(() => undefined)
     return this.#enqueueRecorded(requests, submissions, repeatable !== undefined)
@@ -208,22 +210,30 @@ export class TaskQueue {
         ),
       )
     } catch (error) {
-      // The callers are told that the outcome is unclear. What may be repeated is not undone, since another gateway
-      // may have answered a repetition by now; the next one queues it, or the reconciler. That does it too where
-      // Redis can't be reached for undoing either.
-      if (!isRepeatable)
-        await Promise.all(
-          recorded.map(
-            submission => submission && this.#tasks.forget(submission.task).catch(() => undefined),
-          ),
-        )
-      return submissions.map(submission => (submission instanceof Error ? submission : (error as Error)))
+      return this.#undo(submissions, error as Error, isRepeatable)
     }
     // Not before, since what can't be queued is undone; what fails here is done by the reconciler.
     await Promise.all(
       recorded.map(submission => submission && this.#tasks.copyEvents(submission.task).catch(() => false)),
     )
     return submissions.map(submission => (submission instanceof Error ? submission : submission.task))
+  }
+
+  /** Answers the failure for all that were recorded: their callers are told that the outcome is unclear. */
+  async #undo(
+    submissions: readonly (Recorded | Error)[],
+    failure: Error,
+    isRepeatable: boolean,
+  ): Promise<Error[]> {
+    const errors: Error[] = []
+    for (const submission of submissions) {
+      errors.push(submission instanceof Error ? submission : failure)
+      // What may be repeated is not undone, since another gateway may have answered a repetition by now; the next one
+      // queues it, or the reconciler. That does it too where Redis can't be reached for undoing either.
+      if (isRepeatable || submission instanceof Error) continue
+      await this.#tasks.forget(submission.task).catch(() => undefined)
+    }
+    return errors
   }
 
   async #addJobs(tasks: readonly QueuedTask[]): Promise<void> {
