@@ -150,6 +150,9 @@ export class EventStreams {
     if (socket.destroyed) return 'open'
     // Others may have come meanwhile, or the end of this gateway.
     this.#admit()
+    // What is at hand in this turn of the loop leaves with the head, in one write.
+    socket.cork()
+    setImmediate(() => socket.uncork())
     response.writeHead(200, HEADERS).flushHeaders()
     if (response.req.method === 'HEAD') {
       response.end()

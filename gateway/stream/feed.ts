@@ -216,8 +216,8 @@ export class Feed {
   }
 }
 
-function gather(events: readonly FramedEvent[] | null): Gathered | null {
-  if (!events || events.length === 0) return null
+function gather(events: readonly FramedEvent[]): Gathered | null {
+  if (events.length === 0) return null
   if (events.length === 1) {
     const { chunk, type, epoch, seq } = events[0]!
     return { chunk, count: 1, lastType: type, end: { epoch, seq } }

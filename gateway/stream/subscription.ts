@@ -102,7 +102,7 @@ export class Subscription {
   }
 
   async #isKnown(cursor: Position): Promise<boolean> {
-    if (this.feed.isHead(cursor) || this.feed.tail.after(cursor)) return true
+    if (this.feed.isHead(cursor) || this.feed.tail.knows(cursor)) return true
     return belongsTo(cursor, (await this.feed.read(cursor)).head)
   }
 
@@ -137,7 +137,7 @@ export class Subscription {
       return true
     }
     const events = this.feed.tail.after(this.position)
-    if (!events?.length) return false
+    if (events.length === 0) return false
     this.#write(events, path)
     return true
   }

@@ -141,25 +141,27 @@ export class Tail {
     this.#budget.giveBack(this, bytes, true)
   }
 
-  /** Events after a position in order, none when it is the last; null when memory does not know. */
-  after(position: Position): readonly FramedEvent[] | null {
-    if (comparePositions(position, ORIGIN) === 0) return this.#oldest === 1 ? this.#from(1) : null
-    if (position.epoch !== this.#epoch) return null
-    return this.#from(position.seq + 1) ?? (this.#has(position.seq) ? [] : null)
+  /** Whether a position stands in the log, as far as memory knows. */
+  knows({ epoch, seq }: Position): boolean {
+    return epoch === this.#epoch && (this.#has(seq) || this.#has(seq + 1))
   }
 
-  #from(seq: number): readonly FramedEvent[] | null {
-    const first = this.#restOfBlock(seq)
-    if (!first) return null
-    if (!this.#blocks.has(blockOf(seq) + 1)) return first
-    const events = [first]
-    for (let next = first; events.length < BLOCKS_AT_ONCE; ) {
-      const more = this.#restOfBlock(next.at(-1)!.seq + 1)
-      if (!more) break
-      events.push(more)
-      next = more
+  /** Events after a position, in order; none when memory does not hold the next one. */
+  after(position: Position): readonly FramedEvent[] {
+    if (comparePositions(position, ORIGIN) === 0) return this.#oldest === 1 ? this.#from(1) : []
+    return position.epoch === this.#epoch ? this.#from(position.seq + 1) : []
+  }
+
+  #from(seq: number): readonly FramedEvent[] {
+    const rest = this.#restOfBlock(seq)
+    if (!rest) return []
+    const blocks: FramedEvent[][] = []
+    for (let last = rest; blocks.length < BLOCKS_AT_ONCE; last = blocks.at(-1)!) {
+      const block = this.#restOfBlock(last.at(-1)!.seq + 1)
+      if (!block) break
+      blocks.push(block)
     }
-    return events.flat()
+    return blocks.length === 0 ? rest : rest.concat(...blocks)
   }
 
   #restOfBlock(seq: number): FramedEvent[] | null {

@@ -5,19 +5,21 @@ import { Tail, TailBudget } from '../../../gateway/stream/tail.ts'
 
 const event = (seq: number, bytes = 10, epoch = 1) =>
   frameEvent({ epoch, seq, type: 'x', time: 0, format: 'json', data: Buffer.alloc(bytes, 0x31) })
-const seqs = (events: readonly { seq: number }[] | null) => events?.map(({ seq }) => seq) ?? null
+const seqs = (events: readonly { seq: number }[]) => events.map(({ seq }) => seq)
 const budget = (maxBytes = 1e9) => new TailBudget(maxBytes)
 
 describe('tail', () => {
-  test('answers exactly what follows a position, or that it does not reach back', () => {
+  test('answers exactly what follows a position, and knows what it holds', () => {
     const tail = new Tail(budget())
     for (let seq = 5; seq <= 8; seq++) tail.push(event(seq))
     expect(seqs(tail.after({ epoch: 1, seq: 6 }))).toEqual([7, 8])
     expect(seqs(tail.after({ epoch: 1, seq: 4 }))).toEqual([5, 6, 7, 8])
     expect(seqs(tail.after({ epoch: 1, seq: 8 }))).toEqual([])
-    expect(tail.after({ epoch: 1, seq: 3 })).toBeNull()
-    expect(tail.after({ epoch: 1, seq: 9 })).toBeNull()
-    expect(tail.after({ epoch: 2, seq: 6 })).toBeNull()
+    const known = [3, 4, 8, 9].filter(seq => tail.knows({ epoch: 1, seq }))
+    expect(known).toEqual([4, 8])
+    expect(tail.after({ epoch: 1, seq: 3 })).toEqual([])
+    expect(tail.after({ epoch: 1, seq: 9 })).toEqual([])
+    expect(tail.after({ epoch: 2, seq: 6 })).toEqual([])
   })
 
   test('reaches back to the origin only when it holds what is known to be the first event', () => {
@@ -25,19 +27,19 @@ describe('tail', () => {
     const tail = new Tail(budget())
     tail.push(event(1))
     // Events of an older epoch may stand before it.
-    expect(tail.after(origin)).toBeNull()
+    expect(tail.after(origin)).toEqual([])
     expect(tail.start).toBeNull()
     tail.noteOldest(event(1))
     expect(seqs(tail.after(origin))).toEqual([1])
     expect(tail.start).toEqual({ epoch: 1, seq: 0 })
-    expect(tail.after({ epoch: 0, seq: 1 })).toBeNull()
+    expect(tail.after({ epoch: 0, seq: 1 })).toEqual([])
     const late = new Tail(budget())
     late.push(event(2))
     late.noteOldest(event(1))
     expect(late.start).toBeNull()
     late.noteOldest(event(2))
     expect(late.start).toEqual({ epoch: 1, seq: 1 })
-    expect(late.after(origin)).toBeNull()
+    expect(late.after(origin)).toEqual([])
     for (let seq = 3; seq <= 5_000; seq++) late.push(event(seq, 1))
     expect(late.start).toBeNull()
   })
@@ -46,10 +48,10 @@ describe('tail', () => {
     const tail = new Tail(budget())
     tail.push(event(1))
     tail.push(event(3))
-    expect(tail.after({ epoch: 1, seq: 0 })).toBeNull()
+    expect(tail.after({ epoch: 1, seq: 0 })).toEqual([])
     expect(seqs(tail.after({ epoch: 1, seq: 2 }))).toEqual([3])
     tail.push(event(1, 10, 2))
-    expect(tail.after({ epoch: 1, seq: 2 })).toBeNull()
+    expect(tail.after({ epoch: 1, seq: 2 })).toEqual([])
   })
 
   test('stays within its bounds and its budget, and keeps the newest event', () => {
@@ -69,7 +71,7 @@ describe('tail', () => {
     )
     const tail = new Tail(budget())
     for (let seq = 1; seq <= 5_000; seq++) tail.push(event(seq, 1))
-    expect(tail.after({ epoch: 1, seq: 1 })).toBeNull()
+    expect(tail.after({ epoch: 1, seq: 1 })).toEqual([])
     expect(seqs(tail.after({ epoch: 1, seq: 4_999 }))).toEqual([5_000])
   })
 
@@ -79,7 +81,7 @@ describe('tail', () => {
     for (let seq = 1; seq <= 5; seq++) quiet.push(event(seq, 100_000))
     const busy = new Tail(shared)
     for (let seq = 1; seq <= 5; seq++) busy.push(event(seq, 100_000))
-    expect(quiet.after({ epoch: 1, seq: 4 })).toBeNull()
+    expect(quiet.after({ epoch: 1, seq: 4 })).toEqual([])
     expect(seqs(busy.after({ epoch: 1, seq: 0 }))).toEqual([1, 2, 3, 4, 5])
     for (let i = 0; i < 100; i++) new Tail(shared).push(event(1, 50_000))
     expect(shared.usedBytes).toBeLessThanOrEqual(1_000_000)
