@@ -132,7 +132,7 @@ test(
     }
     const ids = await Promise.all(submitted)
     // A long one whose worker was just lost may take longer than what is waited for at once.
-  for (const id of ids) await broker.ended(id).catch(() => broker.ended(id))
+    for (const id of ids) await broker.ended(id).catch(() => broker.ended(id))
     const faulty = []
     for (const id of ids) {
       const events = await broker.events(id)
