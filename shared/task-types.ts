@@ -14,6 +14,8 @@ export interface TaskType {
   /** Absent: none. */
   readonly backoff?: Backoff | undefined
   readonly timeoutMs: number
+  /** Its tasks that run at once, but for those with a concurrency key of their own. Absent: any number. */
+  readonly concurrency?: number | undefined
 }
 
 interface Announcement extends TaskType {

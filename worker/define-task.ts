@@ -48,6 +48,11 @@ export interface TaskDefinition<Input = unknown> {
   backoff?: Backoff
   /** For one attempt, at most 7 days, default 1 h; a submitter may say otherwise. */
   timeoutMs?: number
+  /**
+   * 1–1,000: its tasks that run at once, on all workers together; any number by default. A task with a concurrency key
+   * of its own goes by that instead.
+   */
+  concurrency?: number
   /** Run in a worker thread: for CPU-bound work, which would starve its neighbours. Default false. */
   thread?: boolean
   /** Returns the result (JSON, at most 1 MiB). Throwing is a failed attempt: see {@link TaskFailure}. */

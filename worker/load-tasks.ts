@@ -102,10 +102,21 @@ function exportedDefinition(module: Record<string, unknown>, environment: TaskEn
 }
 
 function describeTask(file: string, definition: TaskDefinition, checked: CheckedDefinition): LoadedTask {
-  const { type, input, attempts, backoff, timeoutMs, thread } = checked
+  const { type, input, attempts, backoff, timeoutMs, concurrency, thread } = checked
   const inputSchema = input === undefined ? null : toJsonSchema(input)
   const parseInput = (raw: unknown) => parse(input, raw)
-  return { type, file, definition, inputSchema, attempts, backoff, timeoutMs, thread, parseInput }
+  return {
+    type,
+    file,
+    definition,
+    inputSchema,
+    attempts,
+    backoff,
+    timeoutMs,
+    concurrency,
+    thread,
+    parseInput,
+  }
 }
 
 function toJsonSchema(schema: z.ZodType): Record<string, unknown> {

@@ -151,8 +151,9 @@ async function startWorker(
   lifecycle.ready('worker ready', { opsUrl: ops.url, types: [...types.keys()] })
 }
 
-function announcement({ type, inputSchema, attempts, backoff, timeoutMs }: LoadedTask): TaskType {
-  return { type, inputSchema, attempts, backoff, timeoutMs }
+function announcement(task: LoadedTask): TaskType {
+  const { type, inputSchema, attempts, backoff, timeoutMs, concurrency } = task
+  return { type, inputSchema, attempts, backoff, timeoutMs, concurrency }
 }
 
 // A promise that a handler forgot to await must not take the other tasks of this worker with it.

@@ -27,6 +27,7 @@ const definitionSchema = z.strictObject({
     .min(1)
     .max(7 * DAY_MS)
     .default(HOUR_MS),
+  concurrency: z.int().min(1).max(1_000).optional(),
   thread: z.boolean().default(false),
   run: z.custom<TaskDefinition['run']>(value => typeof value === 'function', 'must be a function'),
 })

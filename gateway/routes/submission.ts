@@ -77,13 +77,21 @@ export function taskRequest(submission: Submission, type: TaskType, defaults: Ta
     timeoutMs: submission.timeoutMs ?? type.timeoutMs,
     expiresInMs: submission.expiresInMs ?? null,
     retainMs: submission.retainMs ?? defaults.retainMs,
-    ...(submission.concurrencyKey !== undefined && {
-      concurrencyKey: submission.concurrencyKey,
-      concurrencyLimit: submission.concurrencyLimit ?? defaults.concurrencyPerKey,
-    }),
+    ...concurrency(submission, type, defaults),
     ...(submission.callbackUrl !== undefined && { callbackUrl: submission.callbackUrl }),
     ...(submission.channels !== undefined && { channels: [...new Set(submission.channels)] }),
   }
+}
+
+/** A task has one key: its own, else that of its type if there is a limit. */
+function concurrency(
+  { concurrencyKey, concurrencyLimit }: Submission,
+  { type, concurrency }: TaskType,
+  { concurrencyPerKey }: TaskDefaults,
+): Pick<TaskRequest, 'concurrencyKey' | 'concurrencyLimit'> {
+  if (concurrencyKey !== undefined)
+    return { concurrencyKey, concurrencyLimit: concurrencyLimit ?? concurrencyPerKey }
+  return concurrency === undefined ? {} : { concurrencyKey: `type:${type}`, concurrencyLimit: concurrency }
 }
 
 /** The task that runs an ended one again, at once, as that was asked for. */

@@ -3,7 +3,8 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { projectRoot } from '../../dev/project-root.ts'
-import { startWorker, type TestProcess } from '../support/processes.ts'
+import { call } from '../support/http.ts'
+import { startGateway, startWorker, type TestProcess } from '../support/processes.ts'
 import { until } from '../support/until.ts'
 import { type Broker, startBroker, type TaskEvent } from '../worker/worker-fixture.ts'
 
@@ -60,3 +61,14 @@ test('it holds, and no slot is lost, when workers are killed in the middle of ta
   })
   await Promise.all(others.map(worker => worker.stop()))
 }, 60_000)
+
+test('a handler that says so runs no more tasks at once, however many workers there are', async () => {
+  await Promise.all([launch(), launch()])
+  const gateway = await startGateway({ redisUrl: broker.server.url })
+  const submissions = Array.from({ length: 8 }, () =>
+    call(`${gateway.url}/v1/tasks`, { body: { type: 'two-at-once', input: { count: 5, intervalMs: 20 } } }),
+  )
+  const ids = (await Promise.all(submissions)).map(({ body }) => body.id as string)
+  await Promise.all(ids.map(id => broker.ended(id)))
+  expect(mostAtOnce(await Promise.all(ids.map(id => broker.events(id))))).toBe(2)
+})

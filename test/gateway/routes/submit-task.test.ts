@@ -42,6 +42,7 @@ beforeAll(async () => {
   await announceTaskTypes(redis, [
     resize,
     { type: 'anything', inputSchema: null, attempts: 1, timeoutMs: 3_600_000 },
+    { type: 'limited', inputSchema: null, attempts: 1, timeoutMs: 3_600_000, concurrency: 2 },
     { type: 'broken', inputSchema: { type: 'no such type' }, attempts: 1, timeoutMs: 1_000 },
     { type: 'elsewhere', inputSchema: { $ref: 'http://127.0.0.1:1/schema' }, attempts: 1, timeoutMs: 1_000 },
   ])
@@ -152,6 +153,15 @@ describe('an accepted task', () => {
   })
 })
 
+test('a task of a type with a limit has the key of its type, unless it has one of its own', async () => {
+  const key = async (more: object) => {
+    const { body } = await submit({ type: 'limited', ...more })
+    return redis.hmget(taskKey(body.id), 'concurrencyKey', 'concurrencyLimit')
+  }
+  expect(await key({})).toEqual(['type:limited', '2'])
+  expect(await key({ concurrencyKey: 'acme', concurrencyLimit: 7 })).toEqual(['acme', '7'])
+})
+
 describe('a body out of bounds is refused with the path', () => {
   test.each([
     [{}, ['type']],
@@ -214,7 +224,7 @@ describe('a type', () => {
   test('that no worker has announced is refused, and the known ones are named', async () => {
     const answer = await submit({ type: 'resise' })
     expectProblem(answer, 422, 'unknown-task-type', ['type'])
-    expect(answer.body.detail).toMatch(/anything, broken, elsewhere, resize/)
+    expect(answer.body.detail).toMatch(/anything, broken, elsewhere, limited, resize/)
   })
 
   test.each(['__proto__', 'constructor', 'x'.repeat(100_000)])('is not found by a trick: %#', async type => {
