@@ -35,8 +35,11 @@ interface Gathered {
 /** Bytes of frames that one gathered chunk takes at most, unless its first frame is larger. */
 const MAX_GATHERED_BYTES = 256 * 1024
 
-/** Distinct positions of which the gathered chunk is kept for a tick. */
+/** Distinct positions of which the gathered chunk is kept. */
 const MAX_GATHERED = 8
+
+/** … for viewers that come to stand there within this time. A quiet channel would hold on to the chunks for ever. */
+const GATHERED_MS = 20
 
 /** Runs a read of the log when it is its turn. */
 export type ReadGate = <T>(read: () => Promise<T>) => Promise<T>
@@ -107,8 +110,7 @@ export class Feed {
     const gathered = gather(this.tail.after(position))
     // Viewers stand at few positions at once; whoever stands elsewhere has its chunk gathered anew.
     if (this.#gathered.size < MAX_GATHERED) this.#gathered.set(key, gathered)
-    // Kept for the viewers of this tick alone: a quiet channel would hold on to the chunks.
-    if (this.#gathered.size === 1) setImmediate(() => this.#gathered.clear())
+    if (this.#gathered.size === 1) setTimeout(() => this.#gathered.clear(), GATHERED_MS)
     return gathered
   }
 

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
 import { Feed } from '../../../gateway/stream/feed.ts'
 import type { Subscription } from '../../../gateway/stream/subscription.ts'
 import { TailBudget } from '../../../gateway/stream/tail.ts'
 import { MemoryEventLog } from '../../support/memory-event-log.ts'
+import { until } from '../../support/until.ts'
 
 const log = new MemoryEventLog({ retention: { maxEvents: 100, ttlMs: 60_000 } })
 
@@ -64,7 +64,6 @@ describe('feed', () => {
     const gathered = feed.gatherAfter(start)
     expect(gathered?.count).toBe(2)
     expect(feed.gatherAfter(start)).toBe(gathered)
-    await turn()
-    expect(feed.gatherAfter(start)).not.toBe(gathered)
+    await until('it is let go', () => feed.gatherAfter(start) !== gathered)
   })
 })
