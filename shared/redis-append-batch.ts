@@ -1,5 +1,5 @@
-// Sends the appends to tasks that come in one turn of the event loop as one script, since a command costs its client
-// more than an append costs Redis. Each of them is answered by itself.
+// Sends appends that come at about the same time as one script, since a command costs its client more than an append
+// costs Redis. Each of them is answered by itself.
 
 import { type Redis, ReplyError } from 'ioredis'
 
@@ -30,21 +30,25 @@ const MAX_APPENDS = 100
 
 export class AppendBatch {
   readonly #redis: Redis & BatchCommand
+  readonly #soon: (send: () => void) => void
   #gathered: Append[] = []
 
-  /** `append` is the text of append-event.lua and what it needs. */
-  constructor(redis: Redis, append: string, batch: string) {
+  /**
+   * `append` is the text of append-event.lua and what it needs. What comes until `soon` calls back goes together:
+   * by `process.nextTick` what follows from one event of the loop, by `setImmediate` from one turn of it.
+   */
+  constructor(redis: Redis, append: string, batch: string, soon: (send: () => void) => void) {
     redis.defineCommand('millraceAppendBatch', {
       lua: `local function append(KEYS, ARGV)\n${append}\nend\n${batch}`,
     })
     this.#redis = redis as Redis & BatchCommand
+    this.#soon = soon
   }
 
   /** Rejects with what Redis says to this append, or to all that went with it. */
   append(keys: readonly string[], args: readonly Argument[]): Promise<AppendReply> {
     return new Promise((resolve, reject) => {
-      // The next tick begins when all promises that are settled by now have been heard.
-      if (this.#gathered.push({ keys, args, resolve, reject }) === 1) process.nextTick(() => this.#send())
+      if (this.#gathered.push({ keys, args, resolve, reject }) === 1) this.#soon(() => this.#send())
     })
   }
 

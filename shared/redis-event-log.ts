@@ -43,7 +43,7 @@ export interface EventLogRetention {
   readonly taskMaxEvents: number
 }
 
-/** Longer data go by themselves, so that no script is long. */
+/** Data of one append that are longer than this together go by themselves, so that no script is long. */
 const MAX_BATCHED_CHARS = 8 * 1024
 
 /** Channels of which the last own append is remembered. */
@@ -52,7 +52,10 @@ const MAX_REACHED = 10_000
 export class RedisEventLog implements EventLog, CopyLog {
   readonly #redis: Redis & ScriptCommands
   readonly #retention: EventLogRetention
-  readonly #batch: AppendBatch
+  /** Of tasks: a worker hears of many in one answer, and what it sends after an append has to go after it. */
+  readonly #toTasks: AppendBatch
+  /** Of channels: publishers' requests come by themselves. */
+  readonly #toChannels: AppendBatch
   readonly #copies = new EventCopies(this)
   /** The last own appends: a log that ends before them has gone back. */
   readonly #reached = new Map<string, Position>()
@@ -68,7 +71,8 @@ export class RedisEventLog implements EventLog, CopyLog {
     redis.defineCommand('millraceReadPage', { lua: lua('./read-page.lua'), numberOfKeys: 1, readOnly: true })
     redis.defineCommand('millraceNewEpoch', { lua: lua('./new-epoch.lua'), numberOfKeys: 1 })
     this.#redis = redis as Redis & ScriptCommands
-    this.#batch = new AppendBatch(redis, append, lua('./append-batch.lua'))
+    this.#toTasks = new AppendBatch(redis, append, lua('./append-batch.lua'), process.nextTick)
+    this.#toChannels = new AppendBatch(redis, append, lua('./append-batch.lua'), setImmediate)
     this.#retention = retention
   }
 
@@ -96,7 +100,7 @@ export class RedisEventLog implements EventLog, CopyLog {
 
     const [outcome = '', detail = '', cancel, channels, values] = await (isLarge(events)
       ? this.#redis.millraceAppend(keys.length, [...keys, ...args])
-      : this.#batch.append(keys, args))
+      : this.#toTasks.append(keys, args))
     const cancelRequested = cancel === '1'
     switch (outcome) {
       case 'ok': {
@@ -181,7 +185,10 @@ export class RedisEventLog implements EventLog, CopyLog {
     const { maxEvents, ttlMs } = this.#retention.channels
     const keys = [logKey(channel), ...(once ? [onceKey(channel, once.key)] : [])]
     const args = this.#appendArguments(channel, maxEvents, ttlMs, events)
-    return this.#redis.millraceAppend(keys.length, [...keys, ...args, ...onceArguments(once)])
+    args.push(...onceArguments(once))
+    return isLarge(events)
+      ? this.#redis.millraceAppend(keys.length, [...keys, ...args])
+      : this.#toChannels.append(keys, args)
   }
 
   #appendArguments(
@@ -217,7 +224,7 @@ export class RedisEventLog implements EventLog, CopyLog {
 }
 
 function isLarge(events: readonly NewEvent[]): boolean {
-  return events.some(event => event.data.length > MAX_BATCHED_CHARS)
+  return events.reduce((chars, { data }) => chars + data.length, 0) > MAX_BATCHED_CHARS
 }
 
 function onceArguments(once: Once | undefined): Argument[] {
