@@ -122,9 +122,12 @@ export class Feed {
     if (after === 'earliest') return this.#share(after, after, BLOCK_PAGE)
     const page = await this.#readBlock(after)
     const events = page.events.filter(event => comparePositions(event, after) > 0)
-    const isCutShort = events.length === 0 && page.head !== null && comparePositions(page.head, after) > 0
-    // Large events fill a page before the block is whole.
-    return isCutShort ? this.#share(formatPosition(after), after, BLOCK_PAGE) : { ...page, events }
+    const isAtEnd = page.head !== null && comparePositions(page.head, after) === 0
+    // Large events fill a page before the block is whole; and whoever reads the block may have begun to before the
+    // log came to this position.
+    return events.length > 0 || isAtEnd
+      ? { ...page, events }
+      : this.#share(formatPosition(after), after, BLOCK_PAGE)
   }
 
   /** The last position of the log; null when there is none. */

@@ -8,12 +8,12 @@ import { until } from '../../support/until.ts'
 
 const log = new MemoryEventLog({ retention: { maxEvents: 100, ttlMs: 60_000 } })
 
-function watchedFeed() {
+function watchedFeed(view = log) {
   const channel = randomUUID()
   const budget = new TailBudget(1e9)
   const feed = new Feed(channel, {
     attached: Promise.resolve(),
-    log,
+    log: view,
     gate: read => read(),
     budget,
     onBehind: () => undefined,
@@ -35,6 +35,27 @@ describe('feed', () => {
     const [one, other] = await Promise.all([feed.read('earliest'), feed.read('earliest')])
     expect(one).toBe(other)
     expect(await feed.read('earliest')).not.toBe(one)
+  })
+
+  test('does not share a page that was read before the log came to where somebody stands', async () => {
+    let answer = () => undefined
+    const held = new Promise<void>(resolve => {
+      answer = () => void resolve()
+    })
+    // What is asked is read at once and heard of later.
+    const slow = log.connection(async operation => {
+      const read = operation()
+      await held
+      return read
+    })
+    const { feed, append } = watchedFeed(slow)
+    const { epoch } = await append('1', '2')
+    const early = feed.read({ epoch, seq: 1 })
+    await append('3')
+    const late = feed.read({ epoch, seq: 3 })
+    answer()
+    expect((await early).head).toEqual({ epoch, seq: 2 })
+    expect((await late).head).toEqual({ epoch, seq: 3 })
   })
 
   test('that was given up during a read takes nothing of the budget', async () => {
