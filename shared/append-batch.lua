@@ -3,13 +3,15 @@
 --
 -- KEYS     those of all appends, one after the other
 -- ARGV     for each append: number of its keys, number of its arguments, its arguments
--- returns  {answer, …}, with {'failed', message} for an append that failed
+-- returns  {answer, …}, with {'failed', message} for an append that failed; or the error of a server that does not
+--          write, by which clients know that they have to look for another one
 
 local answers, key, arg = {}, 1, 1
 while arg <= #ARGV do
   local keys, args = tonumber(ARGV[arg]), tonumber(ARGV[arg + 1])
   local _, answer = pcall(append, { unpack(KEYS, key, key + keys - 1) }, { unpack(ARGV, arg + 2, arg + 1 + args) })
   if type(answer) ~= 'table' then answer = { err = answer } end
+  if answer.err and string.find(answer.err, '^READONLY') then return answer end
   answers[#answers + 1] = answer.err and { 'failed', answer.err } or answer
   key = key + keys
   arg = arg + 2 + args

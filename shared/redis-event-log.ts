@@ -43,7 +43,7 @@ export interface EventLogRetention {
   readonly taskMaxEvents: number
 }
 
-/** Data of one append that are longer than this together go by themselves, so that no script is long. */
+/** An append with longer arguments goes by itself, so that no script is long. */
 const MAX_BATCHED_CHARS = 8 * 1024
 
 /** Channels of which the last own append is remembered. */
@@ -98,7 +98,7 @@ export class RedisEventLog implements EventLog, CopyLog {
     args.push(returning.length, ...returning)
     for (const field in write.set) args.push(field, write.set[field] ?? '')
 
-    const [outcome = '', detail = '', cancel, channels, values] = await (isLarge(events)
+    const [outcome = '', detail = '', cancel, channels, values] = await (isLarge(args)
       ? this.#redis.millraceAppend(keys.length, [...keys, ...args])
       : this.#toTasks.append(keys, args))
     const cancelRequested = cancel === '1'
@@ -186,7 +186,7 @@ export class RedisEventLog implements EventLog, CopyLog {
     const keys = [logKey(channel), ...(once ? [onceKey(channel, once.key)] : [])]
     const args = this.#appendArguments(channel, maxEvents, ttlMs, events)
     args.push(...onceArguments(once))
-    return isLarge(events)
+    return isLarge(args)
       ? this.#redis.millraceAppend(keys.length, [...keys, ...args])
       : this.#toChannels.append(keys, args)
   }
@@ -223,8 +223,10 @@ export class RedisEventLog implements EventLog, CopyLog {
   }
 }
 
-function isLarge(events: readonly NewEvent[]): boolean {
-  return events.reduce((chars, { data }) => chars + data.length, 0) > MAX_BATCHED_CHARS
+function isLarge(args: readonly Argument[]): boolean {
+  let chars = 0
+  for (const arg of args) if (typeof arg === 'string') chars += arg.length
+  return chars > MAX_BATCHED_CHARS
 }
 
 function onceArguments(once: Once | undefined): Argument[] {

@@ -4,6 +4,7 @@ import { taskOfChannel } from '../../shared/event.ts'
 import { logKey, taskKey, topicKey } from '../../shared/keys.ts'
 import { RedisEventLog } from '../../shared/redis-event-log.ts'
 import { startRedis, type TestRedis } from '../support/redis.ts'
+import { until } from '../support/until.ts'
 import { eventLogContract } from './event-log.ts'
 
 const MAX_EVENTS = 50
@@ -77,4 +78,38 @@ test('what one append to a task meets is no matter of those that go along with i
   const others = answers.slice(0, -1).filter((_, i) => i !== 7)
   expect(others.filter(answer => answer.status === 'rejected' || answer.value.outcome !== 'ok')).toEqual([])
   for (const id of ids.filter((_, i) => i !== 7)) expect(await redis.xlen(logKey(`task:${id}`))).toBe(1)
+})
+
+test('appends that together are long do not become one long script', async () => {
+  const create = (id: string, input: string) =>
+    log.appendToTask(id, [{ type: 'queued', time: 1, format: 'json', data: '{}' }], {
+      from: [],
+      set: { id, state: 'queued', input },
+    })
+  // So that Redis knows the scripts.
+  for (const input of ['x'.repeat(100_000), 'x']) await create(`first-${input.length}`, input)
+  await redis.config('RESETSTAT')
+  await Promise.all(Array.from({ length: 10 }, (_, i) => create(`long-${i}`, 'x'.repeat(100_000))))
+  await Promise.all(Array.from({ length: 10 }, (_, i) => create(`short-${i}`, 'x')))
+  const calls = /cmdstat_evalsha:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1]
+  expect(calls).toBe('11')
+})
+
+test('a server that has become a replica is left by who appends to tasks alone', async () => {
+  const replica = await startRedis()
+  const client = new Redis(replica.url, { reconnectOnError: ({ message }) => message.startsWith('READONLY') })
+  try {
+    const retention = { channels: { maxEvents: MAX_EVENTS, ttlMs: 60_000 }, taskMaxEvents: MAX_EVENTS }
+    const tasks = new RedisEventLog(client, retention)
+    await client.replicaof('127.0.0.1', 1)
+    let connections = 0
+    client.on('ready', () => connections++)
+    const event = { type: 'queued', time: 1, format: 'json', data: '{}' } as const
+    const refused = tasks.appendToTask('t', [event], { from: [], set: { id: 't', state: 'queued' } })
+    await expect(refused).rejects.toThrow('READONLY')
+    await until('it connects anew', () => connections > 0)
+  } finally {
+    client.disconnect()
+    await replica.close()
+  }
 })
