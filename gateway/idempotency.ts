@@ -9,8 +9,8 @@ import { keyReused } from './http/idempotency-key.ts'
  * the same whenever it is done for one request, in whichever gateway; each time it gets the first one's. Work may be
  * done again where it broke off, and must see to it that nothing comes of that.
  *
- * Throws what work throws; if that is a refusal the key is free again. Throws `idempotency-key-reused` and
- * `idempotency-in-progress`.
+ * Throws what work throws; if that is a refusal the key is free again, unless the work was taken up. Throws
+ * `idempotency-key-reused` and `idempotency-in-progress`.
  */
 export async function onlyOnce<Memo, Answer>(
   records: IdempotencyRecords,
@@ -31,7 +31,8 @@ export async function onlyOnce<Memo, Answer>(
       return { answer: claim.answer, replayed: true }
     case 'mine': {
       const answer = await work(claim.memo).catch(async error => {
-        if (error instanceof MillraceError) await records.release(request).catch(() => undefined)
+        if (error instanceof MillraceError)
+          await records.release(request, claim.isTakenUp).catch(() => undefined)
         throw error
       })
       // Where this fails a repetition does the work again, and gets the same.

@@ -21,9 +21,9 @@ export interface KeyedRequest {
   readonly fingerprint: string
 }
 
-/** Who asks first, or again after its gateway was lost, gets `mine`, and the first one's memo. */
+/** Who asks first, or again after its gateway was lost (`isTakenUp`), gets `mine`, and the first one's memo. */
 export type Claim<Memo, Answer> =
-  | { state: 'mine'; memo: Memo }
+  | { state: 'mine'; memo: Memo; isTakenUp: boolean }
   | { state: 'answered'; memo: Memo; answer: Answer }
   | { state: 'in-progress' }
   /** The key stands for another request. */
@@ -56,11 +56,11 @@ export class IdempotencyRecords {
       if (error) throw error
       return reply as string | null
     })
-    if (typeof before !== 'string') return { state: 'mine', memo }
+    if (typeof before !== 'string') return { state: 'mine', memo, isTakenUp: false }
     const stored = JSON.parse(before) as Stored<Memo, Answer>
     if (stored.fingerprint !== fingerprint) return { state: 'reused' }
     if (stored.answer !== undefined) return { state: 'answered', memo: stored.memo, answer: stored.answer }
-    return lease === 'OK' ? { state: 'mine', memo: stored.memo } : { state: 'in-progress' }
+    return lease === 'OK' ? { state: 'mine', memo: stored.memo, isTakenUp: true } : { state: 'in-progress' }
   }
 
   /** Keeps the answer of a claimed request, for those who ask again. */
@@ -69,10 +69,13 @@ export class IdempotencyRecords {
     await this.#redis.set(idempotencyKey(digestOf(key)), stored, 'KEEPTTL', 'XX')
   }
 
-  /** Gives a key free whose request was refused, so that nothing came of it. */
-  async release({ key }: KeyedRequest): Promise<void> {
+  /**
+   * Gives a key free whose request was refused, so that nothing came of it. Where it was taken up something may have
+   * come of it before: then it stays the same request's, which may be taken up again.
+   */
+  async release({ key }: KeyedRequest, isTakenUp: boolean): Promise<void> {
     const digest = digestOf(key)
-    await this.#redis.del(idempotencyKey(digest), idempotencyLeaseKey(digest))
+    await this.#redis.del(idempotencyLeaseKey(digest), ...(isTakenUp ? [] : [idempotencyKey(digest)]))
   }
 }
 

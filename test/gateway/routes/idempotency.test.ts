@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
 import { onlyOnce } from '../../../gateway/idempotency.ts'
+import { MillraceError } from '../../../shared/errors.ts'
 import { formatPosition } from '../../../shared/event-id.ts'
 import { INDEX_KEY, OPEN_KEY, taskKey } from '../../../shared/keys.ts'
 import { RedisEventLog } from '../../../shared/redis-event-log.ts'
@@ -335,4 +336,20 @@ test('work that breaks off for another reason than a refusal keeps its key for i
   )
   expect(again).toEqual({ answer: '1-1', replayed: false })
   expect(memos).toEqual([{ n: 1 }, { n: 1 }])
+})
+
+test('work that is refused when it is taken up keeps its key: it may have been done before', async () => {
+  const records = new IdempotencyRecords(redis)
+  const request = { key: randomUUID(), fingerprint: 'f' }
+  await records.claim(request, { n: 1 })
+  await until('it is taken up', async () => {
+    const refused = await onlyOnce(records, request, { n: 2 }, async () => {
+      throw new MillraceError('unknown-task-type', 'no worker runs this type')
+    }).catch((error: MillraceError) => error.code)
+    return refused === 'unknown-task-type'
+  })
+  expect(await onlyOnce(records, request, { n: 3 }, async memo => memo)).toEqual({
+    answer: { n: 1 },
+    replayed: false,
+  })
 })
