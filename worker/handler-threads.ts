@@ -64,6 +64,8 @@ export class HandlerThreads {
       const outcome = await this.#pool.run(threadRun, { transferList: [port2], signal: cutOff.signal })
       if (outcome.ok) return outcome.result
       throw outcome.error
+    } catch (error) {
+      throw exited(error) ?? error
     } finally {
       port1.close()
     }
@@ -73,6 +75,12 @@ export class HandlerThreads {
   async stop(): Promise<void> {
     await this.#pool.destroy()
   }
+}
+
+// The pool calls a thread a worker, which is the whole process to those who read of it, and has but a text for this.
+function exited(error: unknown): Error | null {
+  const code = error instanceof Error && /^worker exited with code: (\d+)$/.exec(error.message)?.[1]
+  return code ? new Error(`the handler ended its thread with exit code ${code}`) : null
 }
 
 async function record({ id, event, progress }: FromThread, sink: EventSink): Promise<ToThread> {

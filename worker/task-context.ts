@@ -79,14 +79,14 @@ function smallEvent(taskId: string, attempt: number, type: string, data: object)
   } catch (error) {
     throw new EventRefused(
       'not-serializable',
-      `the data of a ${type} event are not JSON: ${toTaskError(error).message}`,
+      `the data of the event ${type} are not JSON: ${toTaskError(error).message}`,
     )
   }
   const bytes = Buffer.byteLength(event.data)
   if (bytes > MAX_EVENT_BYTES) {
     throw new EventRefused(
       'event-too-large',
-      `a ${type} event has ${bytes} bytes of data, ${MAX_EVENT_BYTES} are allowed`,
+      `the event ${type} has ${bytes} bytes of data, ${MAX_EVENT_BYTES} are allowed`,
     )
   }
   return event

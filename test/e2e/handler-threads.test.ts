@@ -98,7 +98,7 @@ test.each([
   ['too large', { code: 'event-too-large' }],
   ['no JSON', { code: 'not-serializable' }],
   ['flood', { code: 'too-many-pending-events' }],
-  ['exit', { code: 'handler-error', message: 'worker exited with code: 3' }],
+  ['exit', { code: 'handler-error', message: 'the handler ended its thread with exit code 3' }],
   ['later error', { message: 'nobody catches this' }],
 ])('what goes wrong in a thread is what the attempt fails with: %s', async (mode, error) => {
   const id = await submit(mode)
