@@ -79,9 +79,13 @@ export class IdempotencyRecords {
   }
 }
 
-/** Makes each append of a keyed request one that is done at most once. */
-export function onceOf({ key, fingerprint }: KeyedRequest): Once {
-  return { key: digestOf(key), fingerprint, keptMs: KEPT_MS }
+/**
+ * Makes each append of a keyed request one that is done at most once. `part` tells those from each other that the
+ * request asks of the same channel.
+ */
+export function onceOf({ key, fingerprint }: KeyedRequest, part?: number): Once {
+  const ofPart = part === undefined ? fingerprint : `${fingerprint}.${part}`
+  return { key: digestOf(key), fingerprint: ofPart, keptMs: KEPT_MS }
 }
 
 /** Of what differs between two requests: any text, as 43 characters without blanks. */

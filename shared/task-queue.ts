@@ -32,7 +32,8 @@ const JOB: Omit<JobJson, 'id' | 'name' | 'timestamp' | 'opts'> = {
 export interface Repeatable {
   /** Milliseconds since 1970. */
   readonly createdAt: number
-  readonly once: Once
+  /** What records one of the tasks, by its place among them: no two of them are taken for one. */
+  once(index: number): Once
 }
 
 /** A task that is in Redis, and whether it was not before. */
@@ -99,8 +100,8 @@ export class TaskQueue {
       (error: Error) => error,
     )
     const submissions = await Promise.all(
-      requests.map(request =>
-        this.#record(request, createdAt, repeatable?.once).catch((error: Error) => error),
+      requests.map((request, i) =>
+        this.#record(request, createdAt, repeatable?.once(i)).catch((error: Error) => error),
       ),
     )
     const failure = await registered

@@ -69,7 +69,7 @@ async function submitOnce(
   const { answer, replayed } = await onlyOnce(parts.idempotency, keyed, memo, async ({ seed, createdAt }) => {
     const outcomes = await submitAll(tasks, repeatableId(seed, createdAt), parts, {
       createdAt,
-      once: onceOf(keyed),
+      once: index => onceOf(keyed, index),
     })
     // What is unclear now, a repetition finishes.
     const unclear = outcomes.find(isUnclear)
@@ -113,7 +113,11 @@ async function submitChunk(
     tasks.map((task, i) => check(task, from + i, idOf, parts).catch((error: Error) => error)),
   )
   const requests = checked.filter((outcome): outcome is TaskRequest => !(outcome instanceof Error))
-  const submitted = await parts.queue.submitAll(requests, repeatable)
+  const indexes = checked.flatMap((outcome, i) => (outcome instanceof Error ? [] : [from + i]))
+  const submitted = await parts.queue.submitAll(
+    requests,
+    repeatable && { ...repeatable, once: i => repeatable.once(indexes[i]!) },
+  )
   let next = 0
   return checked.map((outcome, i) => {
     if (outcome instanceof Error) return outcome

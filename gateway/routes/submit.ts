@@ -63,7 +63,7 @@ async function submitOnce(
   if (!keyed) return { task: await queue.submit(await request(id)), replayed: false }
   const memo = { id, createdAt: Date.now() }
   const { answer, replayed } = await onlyOnce(idempotency, keyed, memo, async ({ id, createdAt }) =>
-    accepted(await queue.submit(await request(id), { createdAt, once: onceOf(keyed) })),
+    accepted(await queue.submit(await request(id), { createdAt, once: () => onceOf(keyed) })),
   )
   return { task: answer, replayed }
 }

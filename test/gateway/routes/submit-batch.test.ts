@@ -175,6 +175,17 @@ describe('a batch with an idempotency key', () => {
     expectProblem(single, 422, 'idempotency-key-reused')
   })
 
+  test('with a key takes one of two tasks with the same id, however often it comes', async () => {
+    const [key, id] = [{ 'Idempotency-Key': randomUUID() }, randomUUID()]
+    const tasks = [1, 2].map(n => ({ type: 'n', id, input: { n } }))
+    for (let i = 0; i < 2; i++) {
+      const { results } = (await submit(tasks, key)).body
+      expect(results.map(({ status }: { status: number }) => status)).toEqual([202, 409])
+      expect(results[1].problem).toMatchObject({ code: 'task-exists', errors: [{ path: 'tasks.1.id' }] })
+    }
+    expect(await redis.hget(taskKey(id), 'input')).toBe('{"n":1}')
+  })
+
   test('is finished by its repetition when the gateway is killed in the middle', async () => {
     const victim = await startGateway({ redisUrl: server.url })
     const key = { 'Idempotency-Key': randomUUID() }
