@@ -8,8 +8,8 @@ import { isTerminal, type TaskRecord } from '../../shared/task.ts'
 import { checkBody } from '../http/checked-request.ts'
 import { keyedRequest } from '../http/idempotency-key.ts'
 import { readOptionalJson } from '../http/request-body.ts'
+import { checkSubmission } from './check-submission.ts'
 import { taskIdOf, unknownTask } from './read-task.ts'
-import { requestedType } from './requested-type.ts'
 import { retryRequest } from './submission.ts'
 import { type SubmitParts, submitTask } from './submit.ts'
 
@@ -30,7 +30,7 @@ export function retryTaskRoute(router: Router, parts: SubmitParts & { readonly t
         checkRetryable(task)
         const request = retryRequest(task, id)
         // Its schema may have changed since, and where callbacks may go.
-        await requestedType(request, parts)
+        await checkSubmission(request, parts)
         return request
       },
     )

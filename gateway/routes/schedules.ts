@@ -8,7 +8,7 @@ import type { Schedules } from '../../shared/schedules.ts'
 import { checkBody, checkQuery, invalid } from '../http/checked-request.ts'
 import { readJson } from '../http/request-body.ts'
 import type { RedisGate } from '../redis-gate.ts'
-import { requestedType, type TypeParts } from './requested-type.ts'
+import { type CheckParts, checkSubmission } from './check-submission.ts'
 import { limitHasKey, submissionFields, type TaskDefaults, taskRequest } from './submission.ts'
 
 const MIN_INTERVAL_MS = 1_000
@@ -40,7 +40,7 @@ const querySchema = z.object({
   cursor: z.string().regex(SCHEDULE_ID, 'is not a cursor that a page gave as `next`').optional(),
 })
 
-export interface ScheduleParts extends TypeParts, TaskDefaults {
+export interface ScheduleParts extends CheckParts, TaskDefaults {
   readonly gate: RedisGate
   readonly schedules: Schedules
 }
@@ -83,7 +83,7 @@ async function put(
   { timing, task }: Wanted,
   parts: ScheduleParts,
 ): Promise<{ schedule: Schedule; created: boolean }> {
-  const type = await requestedType(task, parts, ['task'])
+  const type = await checkSubmission(task, parts, ['task'])
   const { id: _, delayMs: __, ...template } = taskRequest({ ...task, delayMs: 0 }, type, parts)
   return parts.schedules.put(id, { timing, task: template })
 }

@@ -8,10 +8,10 @@ import { markReplayed } from '../http/idempotency-key.ts'
 import { onlyOnce } from '../idempotency.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import type { RedisGate } from '../redis-gate.ts'
-import { requestedType, type TypeParts } from './requested-type.ts'
+import { type CheckParts, checkSubmission } from './check-submission.ts'
 import { newTaskId, type Submission, type TaskDefaults, taskRequest } from './submission.ts'
 
-export interface SubmitParts extends TypeParts, TaskDefaults {
+export interface SubmitParts extends CheckParts, TaskDefaults {
   readonly gate: RedisGate
   readonly queue: TaskQueue
   readonly idempotency: IdempotencyRecords
@@ -26,13 +26,13 @@ export function accepted({ input: _, ...task }: TaskRecord): Accepted {
   return task
 }
 
-/** The task that a submission asks for. Throws what `requestedType` does; `path` is where it stands in the body. */
+/** The task that a submission asks for. Throws what `checkSubmission` does; `path` is where it stands in the body. */
 export async function prepare(
   submission: Submission,
   parts: SubmitParts,
   path: readonly PropertyKey[] = [],
 ): Promise<TaskRequest> {
-  return taskRequest(submission, await requestedType(submission, parts, path), parts)
+  return taskRequest(submission, await checkSubmission(submission, parts, path), parts)
 }
 
 /**

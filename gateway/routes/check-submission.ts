@@ -1,4 +1,5 @@
-// The type that a submission names: known to some worker, and one that takes its input. And where its callback goes.
+// Checks what the form of a submission does not say: that some worker runs its type, that this takes its input, and
+// that its callback may go where it is to go.
 
 import type { MillraceError } from '../../shared/errors.ts'
 import type { HttpTarget } from '../../shared/http-targets.ts'
@@ -12,7 +13,7 @@ import type { Submission } from './submission.ts'
 /** Names that the refusal of an unknown type lists at most. */
 const MAX_LISTED_TYPES = 20
 
-export interface TypeParts {
+export interface CheckParts {
   readonly types: TaskTypeCache
   readonly validator: InputValidator
   /** Where callbacks may go; null where they can't be signed. */
@@ -20,12 +21,12 @@ export interface TypeParts {
 }
 
 /**
- * Throws `unknown-task-type`, `invalid-input`, or `invalid-body` for the callback's URL; `path` is where the submission
- * stands within the body.
+ * Answers the submission's type. Throws `unknown-task-type`, `invalid-input`, or `invalid-body` for the callback's URL;
+ * `path` is where the submission stands within the body.
  */
-export async function requestedType(
+export async function checkSubmission(
   submission: Pick<Submission, 'type' | 'input' | 'callbackUrl'>,
-  { types, validator, callbackTargets }: TypeParts,
+  { types, validator, callbackTargets }: CheckParts,
   path: readonly PropertyKey[] = [],
 ): Promise<TaskType> {
   checkCallbackUrl(submission.callbackUrl, callbackTargets, path)
