@@ -23,13 +23,15 @@ export function checkBody<S extends z.ZodType>(
  */
 export function checkQuery<S extends z.ZodObject>(schema: S, ctx: Context): z.output<S> {
   const params = new URLSearchParams(ctx.querystring)
-  const given = Object.keys(schema.shape)
-    .filter(name => params.has(name))
-    .map(name => {
-      const values = params.getAll(name)
-      return [name, values.length === 1 ? values[0] : values]
-    })
-  return check(schema, Object.fromEntries(given), 'invalid-query', [])
+  const given = Object.keys(schema.shape).filter(name => params.has(name))
+  const repeated = given.filter(name => params.getAll(name).length > 1)
+  if (repeated.length > 0) {
+    throw invalid(
+      'invalid-query',
+      repeated.map(path => ({ path, message: 'is given more than once' })),
+    )
+  }
+  return check(schema, Object.fromEntries(given.map(name => [name, params.get(name)])), 'invalid-query', [])
 }
 
 /** A refusal that lists at most {@link MAX_FIELD_ERRORS} faults, the first of them in `detail` too. */

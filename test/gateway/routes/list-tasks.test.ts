@@ -201,6 +201,12 @@ describe('a query that is not valid is refused with its parameter', () => {
   ])('%s', async (query, path) => {
     expectProblem(await call(`${gateway.url}/v1/tasks?${query}`), 400, 'invalid-query', [path])
   })
+
+  test('a parameter that comes twice', async () => {
+    const reply = await call(`${gateway.url}/v1/tasks?limit=1&limit=2&type=a&type=b`)
+    expectProblem(reply, 400, 'invalid-query', ['type', 'limit'])
+    expect(reply.body.detail).toBe('type: is given more than once')
+  })
 })
 
 test.each(['no-such-task', '12345', 'a:b', 'x'.repeat(65), '..%2f..', '%00', '%E0%A4%A'])(
