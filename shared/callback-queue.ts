@@ -1,10 +1,11 @@
 // The queue of callbacks: what is to be sent where. Its jobs stand for themselves, so that a task may be forgotten
 // before its callback is delivered. worker/callback-delivery.ts delivers them.
 
-import { Queue } from 'bullmq'
+import type { Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { type ChannelEvent, viewEvent } from './event.ts'
-import { CALLBACK_QUEUE_NAME, QUEUE_PREFIX } from './keys.ts'
+import { CALLBACK_QUEUE_NAME } from './keys.ts'
+import { openQueue } from './open-queue.ts'
 
 /** The data of a job. */
 export interface Callback {
@@ -28,14 +29,7 @@ export class CallbackQueue {
 
   /** `redis` stays the caller's. */
   constructor(redis: Redis) {
-    this.#queue = new Queue(CALLBACK_QUEUE_NAME, {
-      connection: redis,
-      prefix: QUEUE_PREFIX,
-      skipMetasUpdate: true,
-      skipVersionCheck: true,
-    })
-    // Faults of the connection surface in the calls below; without a listener they would end the process.
-    this.#queue.on('error', () => undefined)
+    this.#queue = openQueue(CALLBACK_QUEUE_NAME, redis)
   }
 
   /** Queues the delivery of a task's terminal event. One that is queued already stays as it is. */

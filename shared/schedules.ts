@@ -3,9 +3,10 @@
 // one submits the schedule's task (worker/schedule-runs.ts).
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ErrorCode, type Job, type JobSchedulerJson, Queue } from 'bullmq'
+import { ErrorCode, type Job, type JobSchedulerJson, type Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
-import { LAST_RUNS_KEY, QUEUE_PREFIX, SCHEDULE_QUEUE_NAME, SCHEDULES_KEY } from './keys.ts'
+import { LAST_RUNS_KEY, SCHEDULE_QUEUE_NAME, SCHEDULES_KEY } from './keys.ts'
+import { openQueue } from './open-queue.ts'
 import type { Schedule, TaskTemplate, Timing } from './schedule.ts'
 
 /** What stands with a scheduler of BullMQ. */
@@ -40,14 +41,7 @@ export class Schedules {
   /** `redis` stays the caller's. */
   constructor(redis: Redis) {
     this.#redis = redis
-    this.#queue = new Queue(SCHEDULE_QUEUE_NAME, {
-      connection: redis,
-      prefix: QUEUE_PREFIX,
-      skipMetasUpdate: true,
-      skipVersionCheck: true,
-    })
-    // Faults of the connection surface in the calls below; without a listener they would end the process.
-    this.#queue.on('error', () => undefined)
+    this.#queue = openQueue(SCHEDULE_QUEUE_NAME, redis)
   }
 
   /** Creates or replaces a schedule. The same timing again leaves its rhythm as it is. `now` in ms since 1970. */

@@ -1,14 +1,15 @@
 // Puts tasks into BullMQ and takes them out again: submit and cancel. BullMQ leases and schedules; the truth
 // about a task is its record.
 
-import { type JobJson, Queue } from 'bullmq'
+import type { JobJson, Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { Admission, type QueuedTask } from './admission.ts'
 import { MillraceError } from './errors.ts'
 import { formatPosition } from './event-id.ts'
 import type { Once } from './event-log.ts'
 import { jobIdOf, taskIdOfJob } from './job-id.ts'
-import { CANCEL_TOPIC, QUEUE_NAME, QUEUE_PREFIX } from './keys.ts'
+import { CANCEL_TOPIC, QUEUE_NAME } from './keys.ts'
+import { openQueue } from './open-queue.ts'
 import type { TaskKey, TaskStore } from './redis-tasks.ts'
 import { isTerminal, type TaskRecord, type TaskRequest } from './task.ts'
 import { acceptedTask } from './task-record.ts'
@@ -65,15 +66,7 @@ export class TaskQueue {
     this.#redis = redis
     this.#tasks = tasks
     this.admission = new Admission(redis, tasks, jobs => this.#addJobs(jobs))
-    this.#queue = new Queue(QUEUE_NAME, {
-      connection: redis,
-      prefix: QUEUE_PREFIX,
-      skipMetasUpdate: true,
-      // The check is asked once, and where Redis fails to answer just then, every later call fails with it.
-      skipVersionCheck: true,
-    })
-    // Faults of the connection surface in the calls below; without a listener they would end the process.
-    this.#queue.on('error', () => undefined)
+    this.#queue = openQueue(QUEUE_NAME, redis)
   }
 
   /**

@@ -6,6 +6,7 @@ import type { Redis } from 'ioredis'
 import { jobIdOf, taskIdOfJob } from '../shared/job-id.ts'
 import { QUEUE_NAME } from '../shared/keys.ts'
 import type { Logger } from '../shared/log.ts'
+import { withTimeout } from '../shared/redis-connection.ts'
 import type { TaskRecord } from '../shared/task.ts'
 import type { TaskTaker } from './liveness.ts'
 import type { LoadedTask } from './load-tasks.ts'
@@ -158,16 +159,12 @@ export class Consumer implements TaskTaker {
 }
 
 /** Whether it settles in time; a failure counts as settled. */
-async function settlesWithin(pending: Promise<unknown>, timeoutMs: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const timeout = new Promise<boolean>(resolve => {
-    timer = setTimeout(() => resolve(false), timeoutMs)
-  })
-  const settled = pending.then(
+function settlesWithin(pending: Promise<unknown>, timeoutMs: number): Promise<boolean> {
+  const settled = pending.catch(() => undefined)
+  return withTimeout(settled, timeoutMs).then(
     () => true,
-    () => true,
+    () => false,
   )
-  return Promise.race([settled, timeout]).finally(() => clearTimeout(timer))
 }
 
 function taskIdOf(job: Job): string {

@@ -86,7 +86,7 @@ async function answer(
 }
 
 function wantedType(ctx: Context): string | false {
-  // What every EventSource sends; to weigh types and qualities takes a good part of opening a stream.
+  // What every EventSource sends; to weigh types and qualities shows in the profile of a storm.
   if (ctx.req.headers.accept === 'text/event-stream') return 'text/event-stream'
   return ctx.accepts('text/event-stream', 'application/json') as string | false
 }

@@ -63,7 +63,7 @@ function publishableChannel(channel: string): string {
   return channel
 }
 
-/** Koa's own way to tell parses the whole header and costs as much as reading the body. */
+/** Not by `ctx.is`: it parses the whole header, which shows in the profile of a publish. */
 function isText(ctx: Context): boolean {
   return ctx.request.type.toLowerCase() === 'text/plain'
 }

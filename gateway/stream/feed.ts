@@ -70,6 +70,7 @@ export class Feed {
   readonly #onBehind: (feed: Feed) => void
   readonly #reads = new Map<string, Promise<FramedPage>>()
   readonly #gathered = new Map<string, Gathered | null>()
+  #letGo: NodeJS.Timeout | null = null
 
   constructor(channel: string, { attached, log, gate, budget, onBehind }: FeedDependencies) {
     this.channel = channel
@@ -110,7 +111,10 @@ export class Feed {
     const gathered = gather(this.tail.after(position))
     // Viewers stand at few positions at once; whoever stands elsewhere has its chunk gathered anew.
     if (this.#gathered.size < MAX_GATHERED) this.#gathered.set(key, gathered)
-    if (this.#gathered.size === 1) setTimeout(() => this.#gathered.clear(), GATHERED_MS)
+    this.#letGo ??= setTimeout(() => {
+      this.#letGo = null
+      this.#gathered.clear()
+    }, GATHERED_MS)
     return gathered
   }
 
@@ -120,7 +124,8 @@ export class Feed {
    */
   async read(after: Position | 'earliest'): Promise<FramedPage> {
     if (after === 'earliest') return this.#share(after, after, BLOCK_PAGE)
-    const page = await this.#readBlock(after)
+    const start = startOfBlock(after)
+    const page = await this.#share(formatPosition(start), start, BLOCK_PAGE)
     const events = page.events.filter(event => comparePositions(event, after) > 0)
     const isAtEnd = page.head !== null && comparePositions(page.head, after) === 0
     // Large events fill a page before the block is whole; and whoever reads the block may have begun to before the
@@ -164,11 +169,6 @@ export class Feed {
     const limits = { maxEvents: 1, maxBytes: 1 }
     const { events } = await this.#share(`at ${formatPosition(position)}`, before, limits)
     return events[0] !== undefined && comparePositions(events[0], position) === 0
-  }
-
-  #readBlock(position: Position): Promise<FramedPage> {
-    const start = startOfBlock(position)
-    return this.#share(formatPosition(start), start, BLOCK_PAGE)
   }
 
   #share(key: string, after: Position | 'earliest', limits: PageLimits): Promise<FramedPage> {

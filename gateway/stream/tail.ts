@@ -87,16 +87,19 @@ export class Tail {
 
   /** The newest event. */
   get last(): FramedEvent | undefined {
-    return this.#restOfBlock(this.#newest)?.[0]
+    return this.#blockWith(this.#newest)?.events.at(-1)
   }
 
   /** Just before the first event of the log, when all from it to the newest are here: the log may trim them. */
   get start(): Position | null {
     const oldest = this.#oldest
-    if (oldest === null || !this.#has(oldest)) return null
-    for (let next = oldest; next <= this.#newest; next = this.#restOfBlock(next)!.at(-1)!.seq + 1)
-      if (!this.#has(next)) return null
-    return { epoch: this.#epoch, seq: oldest - 1 }
+    if (oldest === null) return null
+    for (let next = oldest; ; ) {
+      const last = this.#blockWith(next)?.events.at(-1)
+      if (!last) return null
+      if (last.seq === this.#newest) return { epoch: this.#epoch, seq: oldest - 1 }
+      next = last.seq + 1
+    }
   }
 
   /** Says which event is the log's oldest. A number does not tell: older ones of another epoch may be retained. */
@@ -111,7 +114,7 @@ export class Tail {
     const block = this.#blocks.get(index)
     if (block && block.events.at(-1)!.seq + 1 === event.seq) {
       block.events.push(event)
-      this.#grow(block, bytesOf(event))
+      this.#grow(block, [event])
     } else {
       // What comes before a hole is given up for what comes after it.
       this.#drop(index)
@@ -143,7 +146,9 @@ export class Tail {
 
   /** Whether a position stands in the log, as far as memory knows. */
   knows({ epoch, seq }: Position): boolean {
-    return epoch === this.#epoch && (this.#has(seq) || this.#has(seq + 1))
+    return (
+      epoch === this.#epoch && (this.#blockWith(seq) !== undefined || this.#blockWith(seq + 1) !== undefined)
+    )
   }
 
   /** Events after a position, in order; none when memory does not hold the next one. */
@@ -164,16 +169,15 @@ export class Tail {
     return blocks.length === 0 ? rest : rest.concat(...blocks)
   }
 
-  #restOfBlock(seq: number): FramedEvent[] | null {
-    const block = this.#blocks.get(blockOf(seq))
-    if (!block) return null
-    const index = seq - block.events[0]!.seq
-    return index < 0 || index >= block.events.length ? null : block.events.slice(index)
+  #restOfBlock(seq: number): FramedEvent[] | undefined {
+    const events = this.#blockWith(seq)?.events
+    return events?.slice(seq - events[0]!.seq)
   }
 
-  #has(seq: number): boolean {
+  /** The block that holds a number, if one does. */
+  #blockWith(seq: number): Block | undefined {
     const block = this.#blocks.get(blockOf(seq))
-    return block !== undefined && seq >= block.events[0]!.seq && seq <= block.events.at(-1)!.seq
+    return block && seq >= block.events[0]!.seq && seq <= block.events.at(-1)!.seq ? block : undefined
   }
 
   /** Of two epochs, the newer one is kept. Answers whether events of this one are wanted. */
@@ -188,10 +192,7 @@ export class Tail {
   #put(index: number, events: FramedEvent[]): void {
     const block = { events, bytes: 0 }
     this.#blocks.set(index, block)
-    this.#grow(
-      block,
-      events.reduce((sum, event) => sum + bytesOf(event), 0),
-    )
+    this.#grow(block, events)
   }
 
   /** Adds what a run holds before and after what is here already, where it joins. */
@@ -207,13 +208,13 @@ export class Tail {
     const before = run.slice(0, Math.max(0, first - from))
     const after = run.slice(Math.max(0, last + 1 - from))
     block.events = [...before, ...block.events, ...after]
-    this.#grow(
-      block,
-      [...before, ...after].reduce((sum, event) => sum + bytesOf(event), 0),
-    )
+    this.#grow(block, [...before, ...after])
   }
 
-  #grow(block: Block, bytes: number): void {
+  /** Reckons with events that a block has got. */
+  #grow(block: Block, added: readonly FramedEvent[]): void {
+    let bytes = 0
+    for (const event of added) bytes += bytesOf(event)
     this.#newest = Math.max(this.#newest, block.events.at(-1)!.seq)
     block.bytes += bytes
     this.#bytes += bytes

@@ -1,10 +1,10 @@
 // A storm of viewers that come back at once, each from another place: what it asks of Redis.
 
 import { connect, type Socket } from 'node:net'
-import { expect, test } from '@jest/globals'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
-import { startGateway } from '../support/processes.ts'
-import { startRedis } from '../support/redis.ts'
+import { startGateway, type TestGateway } from '../support/processes.ts'
+import { startRedis, type TestRedis } from '../support/redis.ts'
 
 const VIEWERS = 5_000
 const EVENTS = 1_000
@@ -16,6 +16,22 @@ const PAGES = Math.ceil(EVENTS / PAGE)
 const OTHER_READS = 4
 
 const sockets: Socket[] = []
+let server: TestRedis
+let redis: Redis
+let gateway: TestGateway
+
+beforeAll(async () => {
+  server = await startRedis()
+  redis = new Redis(server.url)
+  gateway = await startGateway({ redisUrl: server.url, env: { MILLRACE_DRAIN_MS: '0' } })
+})
+
+afterAll(async () => {
+  for (const socket of sockets) socket.destroy()
+  redis.disconnect()
+  await gateway.stop()
+  await server.close()
+})
 
 /** Comes back after an event; resolves with whether it then saw each number up to the last once and in order. */
 function resume(url: URL, cursor: string): Promise<boolean> {
@@ -39,9 +55,6 @@ function resume(url: URL, cursor: string): Promise<boolean> {
 }
 
 test('5,000 viewers that come back at once from anywhere have each page read once', async () => {
-  const server = await startRedis()
-  const redis = new Redis(server.url)
-  const gateway = await startGateway({ redisUrl: server.url, env: { MILLRACE_DRAIN_MS: '0' } })
   const url = new URL(`${gateway.url}/v1/channels/storm/events`)
   const response = await fetch(url, {
     method: 'POST',
@@ -56,11 +69,7 @@ test('5,000 viewers that come back at once from anywhere have each page read onc
     Array.from({ length: VIEWERS }, (_, i) => resume(url, ids[(i * 7) % (EVENTS - 1)]!)),
   )
   expect(exact.filter(each => !each)).toHaveLength(0)
-  for (const socket of sockets) socket.destroy()
   const reads = Number(/cmdstat_evalsha:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1])
   expect(reads).toBeGreaterThanOrEqual(PAGES)
   expect(reads).toBeLessThanOrEqual(PAGES + OTHER_READS)
-  redis.disconnect()
-  await gateway.stop()
-  await server.close()
 })

@@ -4,6 +4,9 @@ import { afterEach, describe, expect, test } from '@jest/globals'
 import Koa from 'koa'
 import { readJson } from '../../../gateway/http/request-body.ts'
 import { GatewayServer, SERVER_LIMITS } from '../../../gateway/server.ts'
+import { Connection } from '../../../gateway/stream/connection.ts'
+import { singleCursor } from '../../../gateway/stream/cursor.ts'
+import { takeOver } from '../../../gateway/stream/take-over.ts'
 
 const QUICK = {
   ...SERVER_LIMITS,
@@ -127,6 +130,31 @@ test('an answer that nobody reads is not kept for ever', async () => {
   )
   await closed
   expect((await readToEnd(socket)).length).toBeLessThan(answer.length)
+})
+
+test('a stream is left alone however long it is silent', async () => {
+  let stream: Connection | undefined
+  const app = new Koa().use(ctx => {
+    ctx.respond = false
+    // What is not a stream is never answered here.
+    if (ctx.path !== '/stream') return
+    const { socket } = ctx
+    ctx.res.writeHead(200).flushHeaders()
+    takeOver(ctx.res, socket)
+    const viewer = { cursor: singleCursor('a'), envelope: false, named: true, types: null }
+    stream = new Connection(socket, true, viewer, { writeTimeoutMs: 60_000, maxAgeMs: 60_000 }, () => {})
+  })
+  const url = await serve(app, { ...QUICK, idleTimeoutMs: 100 })
+  const viewer = await send(url, 'GET /stream HTTP/1.1\r\nHost: a\r\n\r\n')
+  await once(viewer, 'data')
+  // As long as this takes, the stream is silent too.
+  const other = await send(url, 'GET /other HTTP/1.1\r\nHost: a\r\n\r\n')
+  await readToEnd(other)
+  stream!.heartbeat()
+  const [bytes] = (await once(viewer, 'data')) as [Buffer]
+  expect(bytes.toString()).toBe('3\r\n:\n\n\r\n')
+  stream!.end('ended')
+  viewer.destroy()
 })
 
 describe('at the end', () => {

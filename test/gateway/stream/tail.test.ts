@@ -44,6 +44,41 @@ describe('tail', () => {
     expect(late.start).toBeNull()
   })
 
+  test('takes pages before, behind and over what it holds, and what joins is one run', () => {
+    const tail = new Tail(budget())
+    const page = (from: number, to: number) =>
+      Array.from({ length: to - from + 1 }, (_, i) => event(from + i))
+    const from = (seq: number) => seqs(tail.after({ epoch: 1, seq }))
+    tail.push(event(300))
+    tail.add(page(260, 290))
+    // Neither end joins what is here.
+    expect(from(259)).toEqual([])
+    tail.add(page(257, 310))
+    expect(from(256)).toEqual(page(257, 310).map(({ seq }) => seq))
+    tail.push(event(311))
+    tail.add(page(100, 128))
+    expect(from(99)).toEqual(page(100, 128).map(({ seq }) => seq))
+    tail.add(page(129, 256))
+    expect(from(99)).toEqual(page(100, 311).map(({ seq }) => seq))
+  })
+
+  test('tells no start of a log of which it lacks a part, since that may be trimmed by now', () => {
+    const tail = new Tail(budget())
+    tail.add([event(1), event(2)])
+    tail.noteOldest(event(1))
+    expect(tail.start).toEqual({ epoch: 1, seq: 0 })
+    tail.push(event(400))
+    expect(tail.start).toBeNull()
+  })
+
+  test('lets go of large events one by one, so that those just before are still there', () => {
+    const tail = new Tail(budget())
+    for (let seq = 1; seq <= 300; seq++) tail.push(event(seq, 16_000))
+    // Across the end of a block, which alone holds as many bytes as a tail.
+    expect(seqs(tail.after({ epoch: 1, seq: 200 }))).toHaveLength(100)
+    expect(tail.after({ epoch: 1, seq: 100 })).toEqual([])
+  })
+
   test('starts anew after a hole or another epoch', () => {
     const tail = new Tail(budget())
     tail.push(event(1))
