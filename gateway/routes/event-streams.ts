@@ -18,12 +18,15 @@ import { readHistory } from '../stream/history.ts'
 const MAX_CHANNELS = 50
 const MAX_TYPES = 50
 const MAX_HISTORY = 1_000
+/** Events before the end that a stream may begin with, of each channel. */
+const MAX_LAST = 10_000
 
 const cursor = z.string().max(4_096).optional()
 const query = z.object({
   after: cursor,
   lastEventId: cursor,
   from: z.enum(['earliest', 'latest']).optional(),
+  last: z.coerce.number().int().min(0).max(MAX_LAST).optional(),
   types: z
     .string()
     .transform(text => text.split(',').filter(type => type !== ''))
@@ -73,8 +76,12 @@ async function answer(
     case 'text/event-stream': {
       const viewer = { cursor: codec, envelope, named: wanted.named !== 'false', types }
       // An EventSource without an id yet sends no header; an empty one is none either.
-      const request = { viewer, cursor: ctx.get('Last-Event-ID') || cursorText, origin: wanted.from ?? null }
-      return stream(ctx, dependencies.streams, request)
+      const origin = wanted.last === undefined ? (wanted.from ?? null) : { last: wanted.last }
+      return stream(ctx, dependencies.streams, {
+        viewer,
+        cursor: ctx.get('Last-Event-ID') || cursorText,
+        origin,
+      })
     }
     case 'application/json': {
       const request = { cursor: codec, after: cursorText, limit: wanted.limit, types, envelope }

@@ -205,10 +205,10 @@ export class EventStreams {
     )
   }
 
-  /** Without a cursor a stream that begins at the end has shown its client no id to resume from. */
+  /** Without a cursor a stream that begins at the end, or a little before, may have shown its client no id to resume from. */
   #startsAtHead(request: StreamRequest): boolean {
     const { channels } = request.viewer.cursor
-    return request.cursor === null && channels.some(channel => originOf(channel, request) === 'latest')
+    return request.cursor === null && channels.some(channel => originOf(channel, request) !== 'earliest')
   }
 
   #starts({ cursor, viewer }: StreamRequest): Start[] {

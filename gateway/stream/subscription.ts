@@ -13,8 +13,8 @@ import type { FramedEvent } from './sse-frame.ts'
 /** What the client asked for: go on after a cursor, or begin anew because it has none or an unreadable one. */
 export type Start = { after: Position } | { after: 'none' | 'unknown' }
 
-/** Where a stream begins that has no cursor. */
-export type Origin = 'earliest' | 'latest'
+/** Where a stream begins that has no cursor; `last`: with so many events before the end. */
+export type Origin = 'earliest' | 'latest' | { readonly last: number }
 
 export type CatchUpReason = 'connect' | 'gap' | 'slow' | 'resubscribe'
 
@@ -64,7 +64,7 @@ export class Subscription {
         this.position = after
         if (await this.#isKnown(after)) return
       }
-      const start = await (origin === 'earliest' ? this.#earliest() : this.#latest())
+      const start = await this.#startAt(origin)
       if (after === 'none') this.position = start
       else gap = { reason: after === 'unknown' ? 'unknown' : 'reset', missed: null, resumeAfter: start }
     })
@@ -104,6 +104,19 @@ export class Subscription {
   async #isKnown(cursor: Position): Promise<boolean> {
     if (this.feed.isHead(cursor) || this.feed.tail.knows(cursor)) return true
     return belongsTo(cursor, (await this.feed.read(cursor)).head)
+  }
+
+  #startAt(origin: Origin): Promise<Position> {
+    if (origin === 'earliest') return this.#earliest()
+    return origin === 'latest' ? this.#latest() : this.#beforeEnd(origin.last)
+  }
+
+  /** As far back as asked, but neither behind the oldest retained event nor into an earlier epoch. */
+  async #beforeEnd(count: number): Promise<Position> {
+    const { epoch, seq } = await this.#latest()
+    const start = { epoch, seq: Math.max(0, seq - count) }
+    const oldest = await this.#earliest()
+    return comparePositions(start, oldest) < 0 ? oldest : start
   }
 
   async #earliest(): Promise<Position> {

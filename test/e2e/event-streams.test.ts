@@ -116,6 +116,26 @@ describe('a stream of a channel', () => {
     early.cut()
   })
 
+  test('begins with the last events on request, as far as they are kept, and resumes from there', async () => {
+    const channel = fresh()
+    await publish(a, channel, numbers(1, 5))
+    const some = await openViewer(stream(a, channel, '?last=2&from=earliest'))
+    const all = await openViewer(stream(b, channel, '?last=10000'))
+    const none = await openViewer(stream(b, channel, '?last=0'))
+    for (const viewer of [some, all, none])
+      await viewer.until(({ lastEventId }) => lastEventId.endsWith('-5'))
+    await publish(b, channel, numbers(6, 6))
+    for (const viewer of [some, all, none])
+      await viewer.until(({ lastEventId }) => lastEventId.endsWith('-6'))
+    expect([some, all, none].map(viewer => seen(viewer.events))).toEqual([[4, 5, 6], range(1, 6), [6]])
+
+    await publish(a, channel, numbers(7, 5 + MAX_EVENTS * 3))
+    const kept = await openViewer(stream(b, channel, '?last=10000'))
+    await kept.until(({ events }) => events.length >= MAX_EVENTS)
+    expect(kept.data('gap')).toEqual([])
+    expect((await fetch(stream(a, channel, '?last=10001'))).status).toBe(400)
+  })
+
   test('replays exactly what was missed, through any gateway, while events keep coming', async () => {
     const channel = fresh()
     const viewer = await openViewer(stream(a, channel, '?from=earliest'))
