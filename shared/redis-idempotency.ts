@@ -15,7 +15,7 @@ const LEASE_MS = 3_000
 
 /** A request that may be repeated. */
 export interface KeyedRequest {
-  /** As its sender gave it. */
+  /** The one that its sender gave, with who that is. */
   readonly key: string
   /** Differs between requests that ask for different things. */
   readonly fingerprint: string

@@ -3,6 +3,7 @@
 import type { Context } from 'koa'
 import { MillraceError } from '../../shared/errors.ts'
 import { digestOf, type KeyedRequest } from '../../shared/redis-idempotency.ts'
+import { callerOf } from '../access/caller.ts'
 
 const MAX_CHARS = 255
 
@@ -17,7 +18,10 @@ const BARE = /^[!#-~][ -~]*$/
  */
 export function keyedRequest(ctx: Context, asked: () => unknown): KeyedRequest | null {
   const key = readKey(ctx)
-  return key === null ? null : { key, fingerprint: digestOf(JSON.stringify([ctx.path, asked()])) }
+  if (key === null) return null
+  const fingerprint = digestOf(JSON.stringify([ctx.path, asked()]))
+  // Nobody may read another one's answer, or take its key away.
+  return { key: JSON.stringify([callerOf(ctx).name, key]), fingerprint }
 }
 
 /** Says that this answer was given before. */

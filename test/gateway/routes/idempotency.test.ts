@@ -102,7 +102,9 @@ describe('a submission with an idempotency key', () => {
   test('is kept for 24 hours', async () => {
     const key = randomUUID()
     await submit(key, { type: 'a' })
-    const digest = createHash('sha256').update(key).digest('base64url')
+    const digest = createHash('sha256')
+      .update(JSON.stringify(['anonymous', key]))
+      .digest('base64url')
     const ttlMs = await redis.pttl(`mr:idem:{${digest}}`)
     expect(ttlMs).toBeGreaterThan(86_400_000 - 60_000)
     expect(ttlMs).toBeLessThanOrEqual(86_400_000)
@@ -204,7 +206,7 @@ describe('a gateway that dies in the middle of a submission', () => {
   async function dieAfter(step: 'claim' | 'entry' | 'record', key: string, marker: string) {
     const memo = { id: randomUUID(), createdAt: Date.now() - 120_000 }
     const keyed: KeyedRequest = {
-      key,
+      key: JSON.stringify(['anonymous', key]),
       fingerprint: createHash('sha256')
         .update(JSON.stringify(['/v1/tasks', body(marker)]))
         .digest('base64url'),
@@ -313,7 +315,7 @@ describe('a publish with an idempotency key', () => {
   test('is remembered for 24 hours', async () => {
     const channel = randomUUID()
     await publish('p', channel, { data: 1 })
-    const digest = createHash('sha256').update('p').digest('base64url')
+    const digest = createHash('sha256').update('["anonymous","p"]').digest('base64url')
     const ttlMs = await redis.pttl(`mr:{${channel}}:once:${digest}`)
     expect(ttlMs).toBeGreaterThan(86_400_000 - 60_000)
   })
