@@ -11,7 +11,9 @@ import type { IdempotencyRecords } from '../shared/redis-idempotency.ts'
 import type { TaskStore } from '../shared/redis-tasks.ts'
 import type { Schedules } from '../shared/schedules.ts'
 import type { TaskQueue } from '../shared/task-queue.ts'
+import type { AllowedOrigins } from './http/allowed-origins.ts'
 import { answerProblems } from './http/answer-problems.ts'
+import { cors } from './http/cors.ts'
 import { refuseCrossSite } from './http/refuse-cross-site.ts'
 import { assignRequestId } from './http/request-id.ts'
 import { requestLog } from './http/request-log.ts'
@@ -46,6 +48,7 @@ export interface AppParts extends TaskDefaults {
   readonly callbackTargets: readonly HttpTarget[] | null
   readonly streams: EventStreams
   readonly health: HealthChecks
+  readonly origins: AllowedOrigins
   readonly pages: Middleware
   readonly metrics: GatewayMetrics
   readonly logger: Logger
@@ -57,8 +60,9 @@ export function createApp(parts: AppParts): Koa {
   app.use(assignRequestId)
   app.use(securityHeaders)
   app.use(requestLog(parts.logger, parts.metrics))
+  if (!parts.origins.none) app.use(cors(parts.origins))
   app.use(answerProblems(parts.logger))
-  app.use(refuseCrossSite)
+  app.use(refuseCrossSite(parts.origins))
   app.use(router.routes())
   app.use(router.allowedMethods())
   app.use(parts.pages)

@@ -26,6 +26,7 @@ import { Schedules } from '../shared/schedules.ts'
 import { TaskQueue } from '../shared/task-queue.ts'
 import { createApp } from './app.ts'
 import { gatewayHealth } from './health.ts'
+import { AllowedOrigins } from './http/allowed-origins.ts'
 import { servePages } from './http/pages.ts'
 import { InputValidator } from './input-validator.ts'
 import { createGatewayMetrics } from './metrics.ts'
@@ -43,6 +44,7 @@ const PAGES = join(dirname(createRequire(import.meta.url).resolve('millrace/pack
 runProcess(async () => {
   const config = gatewayConfig()
   const httpTargets = parseHttpTargets(config.MILLRACE_HTTP_TARGETS)
+  const origins = new AllowedOrigins(config.MILLRACE_CORS_ORIGINS)
   const logger = createLogger('gateway', config.LOG_LEVEL)
   const lifecycle = new Lifecycle(logger, config.MILLRACE_DRAIN_MS)
 
@@ -77,6 +79,7 @@ runProcess(async () => {
     callbackTargets: config.MILLRACE_WEBHOOK_SECRET === undefined ? null : httpTargets,
     streams,
     health,
+    origins,
     pages: await servePages(PAGES),
     metrics,
     logger,

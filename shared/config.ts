@@ -72,6 +72,12 @@ const gateway = z.object({
     .describe(
       '`off` has to be said aloud to listen on anything but a loopback address, since there is no access control yet.',
     ),
+  MILLRACE_CORS_ORIGINS: z
+    .string()
+    .default('')
+    .describe(
+      'Origins whose pages may use the API from a browser, comma-separated: `https://app.example`; `*`: any, but without cookies. Empty: those of its own origin alone.',
+    ),
   MILLRACE_MAX_CONNECTIONS: count(1, 1_000_000)
     .default(20_000)
     .describe(
@@ -121,7 +127,6 @@ const NOT_BUILT = {
   MILLRACE_API_KEYS_FILE: 'there is no access control yet',
   MILLRACE_JWT_SECRET: 'there is no access control yet',
   MILLRACE_JWKS_URL: 'there is no access control yet',
-  MILLRACE_CORS_ORIGINS: 'there is no access from other origins yet',
   MILLRACE_RATE_LIMIT: 'there is no rate limit yet',
   MILLRACE_REDIS_MODE: 'only a standalone Redis can be used yet',
 } as const

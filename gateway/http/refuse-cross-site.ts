@@ -3,16 +3,20 @@
 
 import type { Middleware } from 'koa'
 import { MillraceError } from '../../shared/errors.ts'
+import type { AllowedOrigins } from './allowed-origins.ts'
 
 const READING: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /**
- * Refuses what a browser says comes from another site (Fetch Metadata, which a page can't forge). Callers that
- * are no browsers don't send the header.
+ * Refuses what a browser says comes from another site (Fetch Metadata, which a page can't forge), unless its origin is
+ * allowed. Callers that are no browsers don't send the header.
  */
-export const refuseCrossSite: Middleware = (ctx, next) => {
-  if (!READING.has(ctx.method) && ctx.get('Sec-Fetch-Site') === 'cross-site') {
-    throw new MillraceError('cross-site-request', 'pages of another site may not write here')
+export function refuseCrossSite(origins: AllowedOrigins): Middleware {
+  return (ctx, next) => {
+    const writes = !READING.has(ctx.method)
+    if (writes && ctx.get('Sec-Fetch-Site') === 'cross-site' && !origins.allows(ctx.get('Origin'))) {
+      throw new MillraceError('cross-site-request', 'pages of another site may not write here')
+    }
+    return next()
   }
-  return next()
 }
