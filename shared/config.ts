@@ -58,6 +58,10 @@ const shared = {
     .describe(
       'Signs callbacks: `whsec_` and the base64 of at least 16 random bytes, the same for all. Without it a gateway takes no `callbackUrl`, and a worker delivers nothing.',
     ),
+  MILLRACE_DEMO: z
+    .enum(['on', 'off'])
+    .default('off')
+    .describe('The feeds of the demo pages: workers run them, and each process publishes samples of itself.'),
 }
 
 const gateway = z.object({

@@ -12,6 +12,9 @@ export const onceKey = (channel: string, key: string): string => `mr:{${channel}
 /** String: id of the last event of a task that was copied to a channel. */
 export const copiedKey = (channel: string, taskId: string): string => `mr:{${channel}}:copied:${taskId}`
 
+/** String, JSON: the state of the demo feed that appends to a channel. */
+export const feedKey = (channel: string): string => `mr:{${channel}}:feed`
+
 /** String, JSON: the request that an idempotency key stands for. `digest` is that of the key. */
 export const idempotencyKey = (digest: string): string => `mr:idem:{${digest}}`
 
@@ -66,6 +69,7 @@ export const QUEUE_PREFIX = '{mr}'
 export const QUEUE_NAME = 'tasks'
 export const SCHEDULE_QUEUE_NAME = 'schedules'
 export const CALLBACK_QUEUE_NAME = 'callbacks'
+export const FEED_QUEUE_NAME = 'feeds'
 
 // Those of concurrency keys lie in the slot of the queue, since one step touches several of them.
 

@@ -1,4 +1,4 @@
-// The event log on Redis streams: the one caller of append-event.lua, copy-events.lua, read-page.lua and new-epoch.lua.
+// The event log on Redis streams: the one caller of append-event.lua, append-step.lua, read-page.lua and new-epoch.lua.
 
 import { readFileSync } from 'node:fs'
 import type { ChainableCommander, Redis } from 'ioredis'
@@ -17,7 +17,7 @@ import {
   type TaskAppend,
   type TaskWrite,
 } from './event-log.ts'
-import { copiedKey, logKey, onceKey, taskKey, topicKey } from './keys.ts'
+import { copiedKey, feedKey, logKey, onceKey, taskKey, topicKey } from './keys.ts'
 import { AppendBatch, type AppendReply, type Argument } from './redis-append-batch.ts'
 
 const lua = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8')
@@ -25,7 +25,7 @@ const lua = (name: string): string => readFileSync(new URL(name, import.meta.url
 interface ScriptCommands {
   /** Arguments as one array: ioredis copies those that are spread several times. */
   millraceAppend(numberOfKeys: number, args: Argument[]): Promise<AppendReply>
-  millraceCopy(args: Argument[]): Promise<[outcome: string, detail: string]>
+  millraceStep(args: Argument[]): Promise<[outcome: string, detail: string]>
   millraceNewEpoch(key: string, epoch: number, seq: number): Promise<null>
   millraceReadPage(key: string, after: string, maxEvents: number, maxBytes: number): unknown
   millraceReadPageBuffer(
@@ -41,6 +41,15 @@ export interface EventLogRetention {
   readonly channels: Retention
   /** Most events of one task. Its log has no idle expiry: it goes with the task. */
   readonly taskMaxEvents: number
+}
+
+/** How a state moves that is kept beside a channel's log. */
+interface StateStep {
+  /** '' = there is none yet. */
+  readonly before: string
+  readonly after: string
+  /** How long it is remembered, in ms; 0 = for good. */
+  readonly keptMs: number
 }
 
 /** An append with longer arguments goes by itself, so that no script is long. */
@@ -64,8 +73,8 @@ export class RedisEventLog implements EventLog, CopyLog {
   constructor(redis: Redis, retention: EventLogRetention) {
     const append = lua('./append-to-log.lua') + lua('./append-event.lua')
     redis.defineCommand('millraceAppend', { lua: append })
-    redis.defineCommand('millraceCopy', {
-      lua: lua('./append-to-log.lua') + lua('./copy-events.lua'),
+    redis.defineCommand('millraceStep', {
+      lua: lua('./append-to-log.lua') + lua('./append-step.lua'),
       numberOfKeys: 2,
     })
     redis.defineCommand('millraceReadPage', { lua: lua('./read-page.lua'), numberOfKeys: 1, readOnly: true })
@@ -167,18 +176,45 @@ export class RedisEventLog implements EventLog, CopyLog {
     taskId: string,
     { after, events, reached, keptMs }: CopyStep,
   ): Promise<CopyOutcome> {
+    const moved = await this.#appendStep(channel, copiedKey(channel, taskId), events, {
+      before: after ? formatPosition(after) : '',
+      after: formatPosition(reached),
+      keptMs,
+    })
+    return moved === null ? { outcome: 'ok' } : { outcome: 'moved', to: parsePosition(moved) }
+  }
+
+  /** The state of a channel's feed; '' before its first step. */
+  async feedState(channel: string): Promise<string> {
+    return (await this.#redis.get(feedKey(channel))) ?? ''
+  }
+
+  /**
+   * Appends the events of a feed's step and notes the state that it comes to. Answers null, or the state as it is
+   * where that is another one than `before`; nothing was changed then.
+   */
+  appendFeedStep(channel: string, events: readonly NewEvent[], step: StateStep): Promise<string | null> {
+    return this.#appendStep(channel, feedKey(channel), events, step)
+  }
+
+  async #appendStep(
+    channel: string,
+    stateKey: string,
+    events: readonly NewEvent[],
+    { before, after, keptMs }: StateStep,
+  ): Promise<string | null> {
     const { maxEvents, ttlMs } = this.#retention.channels
-    const [outcome, detail] = await this.#redis.millraceCopy([
+    const [outcome, detail] = await this.#redis.millraceStep([
       logKey(channel),
-      copiedKey(channel, taskId),
+      stateKey,
       ...this.#appendArguments(channel, maxEvents, ttlMs, events),
-      after ? formatPosition(after) : '',
-      formatPosition(reached),
+      before,
+      after,
       keptMs,
     ])
-    if (outcome === 'moved') return { outcome, to: parsePosition(detail) }
+    if (outcome === 'moved') return detail
     this.#noteReached(channel, detail, events.length)
-    return { outcome: 'ok' }
+    return null
   }
 
   #appendToChannel(channel: string, events: readonly NewEvent[], once?: Once): Promise<AppendReply> {

@@ -9,6 +9,7 @@
 //   repairs  tasks that were lost are queued       not needed to drain
 //   schedules submit their tasks                   left to other workers
 //   callbacks are delivered                        left to other workers
+//   demo     feeds tick, where they are on         left to other workers
 //   consumer takes tasks                           first: no new ones, then out with those that run
 
 import { hostname } from 'node:os'
@@ -27,6 +28,8 @@ import type { TaskType } from '../shared/task-types.ts'
 import { CallbackDelivery } from './callback-delivery.ts'
 import { Cancellation } from './cancellation.ts'
 import { Consumer } from './consumer.ts'
+import { DemoSchedules, removeDemoSchedules } from './demo/demo-schedules.ts'
+import { feedSchedule } from './demo/feeds.ts'
 import { EndedTasks } from './ended-tasks.ts'
 import { HandlerThreads } from './handler-threads.ts'
 import { Liveness } from './liveness.ts'
@@ -63,10 +66,11 @@ async function startWorker(
   const redis = connectRedis(config.REDIS_URL, 'worker', log)
   lifecycle.onStop('redis', async () => redis.disconnect())
 
-  const eventLog = new RedisEventLog(redis, {
+  const retention = {
     channels: { maxEvents: config.MILLRACE_CHANNEL_MAX_EVENTS, ttlMs: config.MILLRACE_CHANNEL_TTL_MS },
     taskMaxEvents: config.MILLRACE_TASK_MAX_EVENTS,
-  })
+  }
+  const eventLog = new RedisEventLog(redis, retention)
   const tasks = new TaskStore(redis, eventLog)
   const queue = new TaskQueue(redis, tasks)
   const registry = createRegistry(redis)
@@ -138,6 +142,14 @@ async function startWorker(
     const callbacks = new CallbackDelivery({ redis, targets: httpTargets, secret, metrics, log })
     callbacks.start()
     lifecycle.onStop('callbacks', () => callbacks.stop())
+  }
+
+  if (config.MILLRACE_DEMO === 'on') {
+    const demo = new DemoSchedules({ redis, schedules: [feedSchedule(redis, retention)], log })
+    demo.start()
+    lifecycle.onStop('demo', () => demo.stop())
+  } else {
+    removeDemoSchedules(redis).catch(error => log.debug({ err: error }, 'the demo could not be removed'))
   }
 
   consumer.start()
