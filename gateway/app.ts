@@ -49,6 +49,8 @@ export interface AppParts extends TaskDefaults {
   readonly streams: EventStreams
   readonly health: HealthChecks
   readonly origins: AllowedOrigins
+  /** Null where any rate will do. */
+  readonly limitRate: Middleware | null
   readonly pages: Middleware
   readonly metrics: GatewayMetrics
   readonly logger: Logger
@@ -63,6 +65,7 @@ export function createApp(parts: AppParts): Koa {
   if (!parts.origins.none) app.use(cors(parts.origins))
   app.use(answerProblems(parts.logger))
   app.use(refuseCrossSite(parts.origins))
+  if (parts.limitRate) app.use(parts.limitRate)
   app.use(router.routes())
   app.use(router.allowedMethods())
   app.use(parts.pages)

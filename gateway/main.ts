@@ -29,6 +29,8 @@ import { gatewayHealth } from './health.ts'
 import { AllowedOrigins } from './http/allowed-origins.ts'
 import { servePages } from './http/pages.ts'
 import { InputValidator } from './input-validator.ts'
+import { ClientAddresses } from './limits/client-addresses.ts'
+import { limitRate } from './limits/rate-limit.ts'
 import { createGatewayMetrics } from './metrics.ts'
 import { RedisGate } from './redis-gate.ts'
 import { GatewayServer } from './server.ts'
@@ -52,6 +54,11 @@ runProcess(async () => {
   lifecycle.onStop('redis', async () => redis.disconnect())
   const subscriber = connectRedis(config.REDIS_URL, 'subscriber', logger)
   lifecycle.onStop('subscriber', async () => subscriber.disconnect())
+
+  const addresses = new ClientAddresses(config.MILLRACE_TRUSTED_PROXIES)
+  const { MILLRACE_RATE_LIMIT: requestsPerSecond } = config
+  const counter = requestsPerSecond > 0 ? connectRedis(config.REDIS_URL, 'counter', logger) : null
+  lifecycle.onStop('counter', async () => counter?.disconnect())
 
   const registry = createRegistry(redis)
   const metrics = createGatewayMetrics(registry)
@@ -80,13 +87,14 @@ runProcess(async () => {
     streams,
     health,
     origins,
+    limitRate: counter && limitRate({ redis: counter, addresses, requestsPerSecond }),
     pages: await servePages(PAGES),
     metrics,
     logger,
     retainMs: config.MILLRACE_TASK_RETAIN_MS,
     concurrencyPerKey: config.MILLRACE_CONCURRENCY_PER_KEY,
   })
-  await untilReady(redis)
+  await Promise.all([untilReady(redis), counter && untilReady(counter)])
 
   const { HOST: host } = config
   const ops = { host, port: config.MILLRACE_OPS_PORT, variable: 'MILLRACE_OPS_PORT' }

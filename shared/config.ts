@@ -82,6 +82,15 @@ const gateway = z.object({
     .describe(
       'Origins whose pages may use the API from a browser, comma-separated: `https://app.example`; `*`: any, but without cookies. Empty: those of its own origin alone.',
     ),
+  MILLRACE_TRUSTED_PROXIES: z
+    .string()
+    .default('')
+    .describe(
+      "Proxies whose `X-Forwarded-For` is believed, comma-separated addresses and ranges: `10.0.0.0/8`. Empty: a client's address is that of its connection.",
+    ),
+  MILLRACE_RATE_LIMIT: count(0, 1_000_000)
+    .default(0)
+    .describe('Requests a second that one caller may send to all gateways together; 0: any number.'),
   MILLRACE_MAX_CONNECTIONS: count(1, 1_000_000)
     .default(20_000)
     .describe(
@@ -131,14 +140,12 @@ const NOT_BUILT = {
   MILLRACE_API_KEYS_FILE: 'there is no access control yet',
   MILLRACE_JWT_SECRET: 'there is no access control yet',
   MILLRACE_JWKS_URL: 'there is no access control yet',
-  MILLRACE_RATE_LIMIT: 'there is no rate limit yet',
   MILLRACE_REDIS_MODE: 'only a standalone Redis can be used yet',
 } as const
 
 /** What says of these no more than what is so. */
 const HARMLESS: Readonly<Record<string, string>> = {
   MILLRACE_REDIS_MODE: 'standalone',
-  MILLRACE_RATE_LIMIT: '0',
 }
 
 /** Reads a gateway's configuration; throws StartupError with a line that names the variable. */

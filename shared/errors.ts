@@ -25,6 +25,7 @@ export type ErrorCode =
   | 'invalid-request'
   | 'headers-too-large'
   | 'request-timeout'
+  | 'rate-limited'
   | 'redis-unavailable'
   | 'gateway-full'
   | 'shutting-down'

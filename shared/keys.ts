@@ -21,6 +21,9 @@ export const idempotencyKey = (digest: string): string => `mr:idem:{${digest}}`
 /** String: there while a gateway works on that request. */
 export const idempotencyLeaseKey = (digest: string): string => `${idempotencyKey(digest)}:lease`
 
+/** Number: requests that a caller has sent in this second; `:` and who it is follow. */
+export const RATE_PREFIX = 'mr:rate'
+
 /** Pub/sub name of a channel. */
 export const topicKey = (channel: string): string => `mr:{${channel}}`
 

@@ -14,6 +14,9 @@ const COMMON = {
   reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
 } satisfies RedisOptions
 
+/** A request waits for its count this long, beside what it may take by itself. */
+const COUNT_TIMEOUT_MS = 150
+
 const ROLES = {
   /** Commands of a gateway: an answer or an error within 2 s; nothing is sent twice, nothing waits. */
   gateway: {
@@ -21,6 +24,15 @@ const ROLES = {
     commandTimeout: 2_000,
     // A connection that went silent is given up: it would be used, in vain, until the kernel notices.
     socketTimeout: 2_000,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+  },
+  /** Counts of requests: as above, but given up soon, since counting in memory does for a while. */
+  counter: {
+    maxRetriesPerRequest: 1,
+    commandTimeout: COUNT_TIMEOUT_MS,
+    // Once one count was late, the others don't wait until Redis is back.
+    socketTimeout: COUNT_TIMEOUT_MS,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
   },

@@ -9,6 +9,8 @@ import { describeInDocker, docker } from './docker.ts'
 
 const UP_TIMEOUT_MS = 600_000
 const DOWN_TIMEOUT_MS = 60_000
+/** More than a test here ever asks for. */
+const RATE_LIMIT = 100_000
 const SCALE = ['--scale', 'gateway=3', '--scale', 'worker=3']
 
 describeInDocker(`docker compose up ${SCALE.join(' ')}`, () => {
@@ -18,7 +20,7 @@ describeInDocker(`docker compose up ${SCALE.join(' ')}`, () => {
 
   const compose = (...args: string[]) =>
     docker(['compose', '--project-name', project, ...args], {
-      env: { ...process.env, MILLRACE_PORT: String(port) },
+      env: { ...process.env, MILLRACE_PORT: String(port), MILLRACE_RATE_LIMIT: String(RATE_LIMIT) },
     })
 
   async function containersOf(service: string): Promise<string[]> {
@@ -71,6 +73,17 @@ describeInDocker(`docker compose up ${SCALE.join(' ')}`, () => {
     expect(await containersOf('gateway')).toHaveLength(3)
     expect(await containersOf('worker')).toHaveLength(3)
     expect((await compose('port', 'lb', '8080')).trim()).toBe(`127.0.0.1:${port}`)
+  })
+
+  test('counts the requests of a client, whatever it says of its address', async () => {
+    const left = async (address: string) => {
+      const { headers } = await call(`${url}/v1/task-types`, { headers: { 'X-Forwarded-For': address } })
+      return /r=(\d+)/.exec(headers.get('ratelimit') ?? '')?.[1]
+    }
+    await until('a second in which all of them come', async () => {
+      const answers = await Promise.all(['198.51.100.1', '198.51.100.2', '198.51.100.3'].map(left))
+      return answers.includes(String(RATE_LIMIT - 3))
+    })
   })
 
   test('resumes a stream on another gateway when the one that serves it is killed', async () => {

@@ -30,7 +30,7 @@ describe('configuration', () => {
     ['MILLRACE_AUTH', 'on'],
     ['MILLRACE_API_KEYS', 'me:0123456789abcdef'],
     ['MILLRACE_REDIS_MODE', 'cluster'],
-    ['MILLRACE_RATE_LIMIT', '5'],
+    ['MILLRACE_RATE_LIMIT', '-1'],
     ['MILLRACE_WEBHOOK_SECRET', 'whsec_x'],
     ['MILLRACE_WEBHOOK_SECRET', `whsec_${Buffer.alloc(15).toString('base64')}`],
     ['MILLRACE_WEBHOOK_SECRET', Buffer.alloc(32).toString('base64')],
