@@ -2,6 +2,7 @@
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { MAX_EVENT_BYTES, type NewEvent } from '../shared/event.ts'
+import { isDeeperThan, MAX_JSON_DEPTH } from '../shared/json-depth.ts'
 import { type TaskProgress, type TaskRecord, taskEvent } from '../shared/task.ts'
 import type { LogLevel, TaskContext } from './define-task.ts'
 import { EventRefused } from './event-refused.ts'
@@ -87,6 +88,13 @@ function smallEvent(taskId: string, attempt: number, type: string, data: object)
     throw new EventRefused(
       'event-too-large',
       `the event ${type} has ${bytes} bytes of data, ${MAX_EVENT_BYTES} are allowed`,
+    )
+  }
+  // The event itself is a level more.
+  if (isDeeperThan(MAX_JSON_DEPTH + 1, event.data)) {
+    throw new EventRefused(
+      'not-serializable',
+      `the data of the event ${type} nest deeper than ${MAX_JSON_DEPTH} levels`,
     )
   }
   return event

@@ -2,32 +2,16 @@
 // would otherwise silently mean the default.
 
 import { z } from 'zod'
-import { TASK_TYPE } from '../shared/task.ts'
+import { TYPE_FIELDS } from '../shared/task-types.ts'
 import type { TaskDefinition } from './define-task.ts'
 
 const HOUR_MS = 3_600_000
-const DAY_MS = 24 * HOUR_MS
 
 const definitionSchema = z.strictObject({
-  type: z.string().regex(TASK_TYPE),
+  ...TYPE_FIELDS,
+  attempts: TYPE_FIELDS.attempts.default(1),
+  timeoutMs: TYPE_FIELDS.timeoutMs.default(HOUR_MS),
   input: z.custom<z.ZodType>(isZodSchema, 'must be a zod 4 schema').optional(),
-  attempts: z.int().min(1).max(25).default(1),
-  backoff: z
-    .strictObject({
-      type: z.enum(['fixed', 'exponential']),
-      delayMs: z
-        .int()
-        .min(0)
-        .max(30 * DAY_MS),
-      jitter: z.number().min(0).max(1).optional(),
-    })
-    .optional(),
-  timeoutMs: z
-    .int()
-    .min(1)
-    .max(7 * DAY_MS)
-    .default(HOUR_MS),
-  concurrency: z.int().min(1).max(1_000).optional(),
   thread: z.boolean().default(false),
   run: z.custom<TaskDefinition['run']>(value => typeof value === 'function', 'must be a function'),
 })

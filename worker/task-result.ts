@@ -1,5 +1,6 @@
 // What becomes of the value that a handler returns. Pure.
 
+import { isDeeperThan, MAX_JSON_DEPTH } from '../shared/json-depth.ts'
 import type { TaskError } from '../shared/task.ts'
 import { toTaskError } from './task-failure.ts'
 
@@ -24,6 +25,8 @@ export function checkResult(value: unknown): CheckedResult {
   const bytes = Buffer.byteLength(json)
   if (bytes > MAX_RESULT_BYTES)
     return fault('result-too-large', `the result has ${bytes} bytes of JSON, ${MAX_RESULT_BYTES} are allowed`)
+  if (isDeeperThan(MAX_JSON_DEPTH, json))
+    return fault('result-not-serializable', `the result nests deeper than ${MAX_JSON_DEPTH} levels`)
   // Plain from here on: whatever toJSON or a getter does, it does not run again.
   return { ok: true, result: JSON.parse(json) }
 }

@@ -4,13 +4,11 @@ import { isUtf8 } from 'node:buffer'
 import type { Context } from 'koa'
 import getRawBody from 'raw-body'
 import { MillraceError } from '../../shared/errors.ts'
+import { MAX_JSON_DEPTH } from '../../shared/json-depth.ts'
 
 const MAX_BODY_BYTES = 1024 * 1024
 
 const BYTE_ORDER_MARK = '\uFEFF'
-
-/** What reads JSON further on (validators, JSON.stringify) recurses. */
-const MAX_JSON_DEPTH = 100
 
 /** The body as JSON, whatever its content type says. Throws `invalid-json` or `body-too-large`. */
 export async function readJson(ctx: Context): Promise<unknown> {

@@ -33,6 +33,12 @@ describe('the result of a handler', () => {
     expect(code('ä'.repeat(MAX_RESULT_BYTES / 2))).toBe('result-too-large')
   })
 
+  test('is refused where it nests deeper than others could read', () => {
+    const nested = (levels: number) => JSON.parse('['.repeat(levels) + ']'.repeat(levels))
+    expect(code(nested(100))).toBe('ok')
+    expect(code(nested(101))).toBe('result-not-serializable')
+  })
+
   test('fails for good when it is refused', () => {
     expect(checkResult(1n)).toMatchObject({ error: { retryable: false } })
   })
