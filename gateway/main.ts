@@ -8,6 +8,7 @@
 //   streams   before the first viewer comes          ended one by one, so that viewers spread over
 //                                                    the other gateways
 //   listener  last, when all of it can be served     first: nobody new comes in
+//   samples   of the demo, where it is on            before all else
 
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -18,11 +19,13 @@ import { Lifecycle, runProcess } from '../shared/lifecycle.ts'
 import { createLogger } from '../shared/log.ts'
 import { createRegistry } from '../shared/metrics.ts'
 import { startOpsServer } from '../shared/ops-server.ts'
+import { ProcessSamples } from '../shared/process-samples.ts'
 import { connectRedis, withTimeout } from '../shared/redis-connection.ts'
 import { RedisEventLog } from '../shared/redis-event-log.ts'
 import { IdempotencyRecords } from '../shared/redis-idempotency.ts'
 import { TaskStore } from '../shared/redis-tasks.ts'
 import { Schedules } from '../shared/schedules.ts'
+import { SystemChannel } from '../shared/system-channel.ts'
 import { TaskQueue } from '../shared/task-queue.ts'
 import { createApp } from './app.ts'
 import { gatewayHealth } from './health.ts'
@@ -31,7 +34,7 @@ import { servePages } from './http/pages.ts'
 import { InputValidator } from './input-validator.ts'
 import { ClientAddresses } from './limits/client-addresses.ts'
 import { limitRate } from './limits/rate-limit.ts'
-import { createGatewayMetrics } from './metrics.ts'
+import { createGatewayMetrics, readWork } from './metrics.ts'
 import { RedisGate } from './redis-gate.ts'
 import { GatewayServer } from './server.ts'
 import { EventStreams } from './stream/event-streams.ts'
@@ -107,6 +110,17 @@ runProcess(async () => {
   lifecycle.onStop('event streams', () => streams.stop())
   const url = await server.start({ host, port: config.PORT })
   lifecycle.onStop('listener', () => server.stopAccepting())
+  if (config.MILLRACE_DEMO === 'on') {
+    const read = () => readWork(metrics)
+    const samples = new ProcessSamples({
+      kind: 'gateway',
+      channel: new SystemChannel(redis),
+      read,
+      log: logger,
+    })
+    samples.start()
+    lifecycle.onStop('samples', async () => samples.stop())
+  }
 
   lifecycle.ready('gateway listening', { url, opsUrl: opsServer.url })
 })

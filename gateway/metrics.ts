@@ -2,6 +2,7 @@
 // channel, a path or a caller.
 
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+import type { WorkReading } from '../shared/process-samples.ts'
 
 const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
@@ -77,3 +78,12 @@ export function createGatewayMetrics(registry: Registry) {
 }
 
 export type GatewayMetrics = ReturnType<typeof createGatewayMetrics>
+
+/** What a gateway tells of its work to the demo: events sent since its start, and open streams. */
+export async function readWork(metrics: GatewayMetrics): Promise<WorkReading> {
+  const [sent, connections] = await Promise.all([metrics.eventsSent.get(), metrics.connections.get()])
+  return {
+    events: sent.values.reduce((sum, { value }) => sum + value, 0),
+    now: { connections: connections.values[0]?.value ?? 0 },
+  }
+}

@@ -68,6 +68,7 @@ export class RedisEventLog implements EventLog, CopyLog {
   readonly #copies = new EventCopies(this)
   /** The last own appends: a log that ends before them has gone back. */
   readonly #reached = new Map<string, Position>()
+  #appended = 0
 
   /** `redis` stays the caller's: it is neither configured nor closed here. */
   constructor(redis: Redis, retention: EventLogRetention) {
@@ -83,6 +84,11 @@ export class RedisEventLog implements EventLog, CopyLog {
     this.#toTasks = new AppendBatch(redis, append, lua('./append-batch.lua'), process.nextTick)
     this.#toChannels = new AppendBatch(redis, append, lua('./append-batch.lua'), setImmediate)
     this.#retention = retention
+  }
+
+  /** Events that this process has asked to append, those of tasks and copies among them. */
+  get appended(): number {
+    return this.#appended
   }
 
   async append(channel: string, events: readonly NewEvent[]): Promise<Position> {
@@ -233,6 +239,7 @@ export class RedisEventLog implements EventLog, CopyLog {
     expireMs: number,
     events: readonly NewEvent[],
   ): Argument[] {
+    this.#appended += events.length
     const known = this.#reached.get(channel)
     const args: Argument[] = [
       'PUBLISH',

@@ -9,20 +9,22 @@
 //   repairs  tasks that were lost are queued       not needed to drain
 //   schedules submit their tasks                   left to other workers
 //   callbacks are delivered                        left to other workers
-//   demo     feeds tick, where they are on         left to other workers
+//   demo     feeds and samples, where it is on     left to other workers
 //   consumer takes tasks                           first: no new ones, then out with those that run
 
-import { hostname } from 'node:os'
 import { type WorkerConfig, workerConfig } from '../shared/config.ts'
 import { type HttpTarget, parseHttpTargets } from '../shared/http-targets.ts'
 import { Lifecycle, runProcess } from '../shared/lifecycle.ts'
 import { createLogger, type Logger } from '../shared/log.ts'
 import { createRegistry } from '../shared/metrics.ts'
 import { startOpsServer } from '../shared/ops-server.ts'
+import { PROCESS_NAME } from '../shared/process-name.ts'
+import { ProcessSamples } from '../shared/process-samples.ts'
 import { checkRedis, connectRedis, withTimeout } from '../shared/redis-connection.ts'
 import { RedisEventLog } from '../shared/redis-event-log.ts'
 import { TaskStore } from '../shared/redis-tasks.ts'
 import { Schedules } from '../shared/schedules.ts'
+import { SystemChannel } from '../shared/system-channel.ts'
 import { TaskQueue } from '../shared/task-queue.ts'
 import type { TaskType } from '../shared/task-types.ts'
 import { CallbackDelivery } from './callback-delivery.ts'
@@ -30,6 +32,7 @@ import { Cancellation } from './cancellation.ts'
 import { Consumer } from './consumer.ts'
 import { DemoSchedules, removeDemoSchedules } from './demo/demo-schedules.ts'
 import { feedSchedule } from './demo/feeds.ts'
+import { queueSamples } from './demo/queue-samples.ts'
 import { EndedTasks } from './ended-tasks.ts'
 import { HandlerThreads } from './handler-threads.ts'
 import { Liveness } from './liveness.ts'
@@ -61,7 +64,6 @@ async function startWorker(
   lifecycle: Lifecycle,
   log: Logger,
 ): Promise<void> {
-  const workerName = `${hostname()}-${process.pid}`
   const types = new Map(loaded.map(task => [task.type, task]))
   const redis = connectRedis(config.REDIS_URL, 'worker', log)
   lifecycle.onStop('redis', async () => redis.disconnect())
@@ -88,7 +90,7 @@ async function startWorker(
     httpTargets: config.MILLRACE_HTTP_TARGETS,
     log,
   })
-  const runner = new TaskRunner({ tasks, queue, ended, threads, metrics, workerName, log })
+  const runner = new TaskRunner({ tasks, queue, ended, threads, metrics, workerName: PROCESS_NAME, log })
   const consumer = new Consumer({
     redis,
     runner,
@@ -127,7 +129,7 @@ async function startWorker(
     queue,
     types,
     metrics,
-    workerName,
+    workerName: PROCESS_NAME,
     log,
   })
   reconciler.start()
@@ -145,9 +147,15 @@ async function startWorker(
   }
 
   if (config.MILLRACE_DEMO === 'on') {
-    const demo = new DemoSchedules({ redis, schedules: [feedSchedule(redis, retention)], log })
+    const system = new SystemChannel(redis)
+    const schedules = [feedSchedule(redis, retention), queueSamples(system, queueState)]
+    const demo = new DemoSchedules({ redis, schedules, log })
     demo.start()
     lifecycle.onStop('demo', () => demo.stop())
+    const read = async () => ({ events: eventLog.appended, now: { tasksRunning: runs.size } })
+    const samples = new ProcessSamples({ kind: 'worker', channel: system, read, log })
+    samples.start()
+    lifecycle.onStop('samples', async () => samples.stop())
   } else {
     removeDemoSchedules(redis).catch(error => log.debug({ err: error }, 'the demo could not be removed'))
   }

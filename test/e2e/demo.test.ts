@@ -6,6 +6,7 @@ import { call } from '../support/http.ts'
 import { startGateway, startWorker, type TestGateway, type TestProcess } from '../support/processes.ts'
 import { startRedis, type TestRedis } from '../support/redis.ts'
 import { until } from '../support/until.ts'
+import { openViewer } from '../support/viewer.ts'
 
 const ON = { MILLRACE_DEMO: 'on' }
 
@@ -29,6 +30,12 @@ afterEach(async () => {
   await Promise.all([...running].map(one => one.kill()))
   running.clear()
 })
+
+async function tellingGateway(): Promise<TestGateway> {
+  const started = await startGateway({ redisUrl: server.url, env: ON })
+  running.add(started)
+  return started
+}
 
 async function worker(env: Record<string, string> = ON): Promise<TestProcess> {
   const started = await startWorker({ redisUrl: server.url, env })
@@ -86,13 +93,69 @@ test('feeds count on without a double or a hole while workers are killed', async
   }
 })
 
+const samplesOf = async (pid: number) => (await events('demo:system')).filter(({ data }) => data.pid === pid)
+const sampled = (pid: number, count: number) =>
+  until(`${count} samples of ${pid}`, async () => {
+    const samples = await samplesOf(pid)
+    return samples.length >= count && samples
+  })
+
+test('each gateway and worker tells of itself until it ends, and one of the queue', async () => {
+  const shown = await tellingGateway()
+  const [one, other] = await Promise.all([worker(), worker()])
+  await openViewer(`${shown.url}/v1/channels/demo:named/events`)
+  const idle = { type: 'countdown', input: { steps: 1, intervalMs: 60_000 } }
+  for (let i = 0; i < 3; i++) await call(`${gateway.url}/v1/tasks`, { body: idle })
+
+  const about = { cpu: expect.any(Number), memoryBytes: expect.any(Number), time: expect.any(Number) }
+  const ofGateway = await until('a sample of a gateway with a viewer', async () =>
+    (await samplesOf(shown.pid)).find(({ data }) => data.eventsPerSecond > 0),
+  )
+  expect(ofGateway).toMatchObject({ type: 'gateway', data: { ...about, connections: 1 } })
+  expect(ofGateway.data.name).toMatch(new RegExp(`^.+-${shown.pid}$`))
+  expect(ofGateway.data.cpu).toBeGreaterThan(0)
+  expect(ofGateway.data.memoryBytes).toBeGreaterThan(10_000_000)
+  await until('samples of both workers that know of three tasks', async () => {
+    const last = await Promise.all([one, other].map(async ({ pid }) => (await samplesOf(pid)).at(-1)))
+    return last.reduce((sum, sample) => sum + (sample?.data.tasksRunning ?? 0), 0) === 3
+  })
+  const [ofWorker] = await sampled(one.pid, 1)
+  expect(ofWorker).toMatchObject({ type: 'worker', data: about })
+  await until('a sample of the queue', async () =>
+    (await events('demo:system')).some(({ type, data }) => type === 'queue' && data.active === 3),
+  )
+
+  await one.kill()
+  await shown.stop()
+  const before = [await samplesOf(one.pid), await samplesOf(shown.pid)]
+  await sampled(other.pid, (await samplesOf(other.pid)).length + 2)
+  expect([await samplesOf(one.pid), await samplesOf(shown.pid)]).toEqual(before)
+})
+
+test('samples and feeds go on when Redis is back', async () => {
+  const shown = await tellingGateway()
+  const { pid } = await worker()
+  await Promise.all([sampled(pid, 1), sampled(shown.pid, 1), reached('demo:counter', 2)])
+  await server.kill()
+  await server.restart()
+  const [ofWorker, ofGateway, counts] = await until('Redis', () =>
+    Promise.all([samplesOf(pid), samplesOf(shown.pid), events('demo:counter')]).catch(() => null),
+  )
+  await sampled(pid, ofWorker.length + 1)
+  await sampled(shown.pid, ofGateway.length + 1)
+  const counter = await reached('demo:counter', counts.length + 2)
+  expect(counter.map(({ data }) => data.count)).toEqual(counter.map((_, i) => i + 1))
+  expect(await shown.stop()).toBe(0)
+})
+
 test('there are no feeds where the demo is off, and none are left where it was on', async () => {
   const off = await worker({})
   expect(await redis.keys('{mr}:feeds*')).toEqual([])
   expect(await demoKeys()).toEqual([])
 
   const on = await worker()
-  await reached('demo:counter', 2)
+  await sampled(on.pid, 2)
+  expect([await samplesOf(off.pid), await samplesOf(gateway.pid)]).toEqual([[], []])
   expect(await on.stop()).toBe(0)
   await worker({ MILLRACE_DEMO: 'off' })
   await until('no queue of feeds', async () => (await redis.keys('{mr}:feeds*')).length === 0)
