@@ -36,7 +36,7 @@ import { ClientAddresses } from './limits/client-addresses.ts'
 import { limitRate } from './limits/rate-limit.ts'
 import { createGatewayMetrics, readWork } from './metrics.ts'
 import { RedisGate } from './redis-gate.ts'
-import { GatewayServer } from './server.ts'
+import { GatewayServer, SERVER_LIMITS } from './server.ts'
 import { EventStreams } from './stream/event-streams.ts'
 import { TaskTypeCache } from './task-type-cache.ts'
 
@@ -104,7 +104,9 @@ runProcess(async () => {
   const opsServer = await startOpsServer(ops, registry, health)
   lifecycle.onStop('ops server', () => opsServer.stop())
 
-  const server = new GatewayServer(app)
+  // As many again as there may be streams, for everything else.
+  const maxConnections = 2 * config.MILLRACE_MAX_CONNECTIONS
+  const server = new GatewayServer(app, { ...SERVER_LIMITS, maxConnections })
   lifecycle.onStop('requests under way', () => server.finish())
   await streams.start()
   lifecycle.onStop('event streams', () => streams.stop())

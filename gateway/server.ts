@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:http'
 import type Koa from 'koa'
 import { listen } from '../shared/ops-server.ts'
 import { withTimeout } from '../shared/redis-connection.ts'
-import { refuseConnection } from './http/refuse-connection.ts'
+import { refuseConnection, refuseRequest } from './http/refuse-connection.ts'
 
 export interface ServerLimits {
   /** Until the headers of a request are complete. */
@@ -19,6 +19,13 @@ export interface ServerLimits {
    * memory for it meanwhile. Longer than any answer is awaited; event streams bound this for themselves.
    */
   readonly idleTimeoutMs: number
+  /**
+   * Of one request. Far more than any client sends, and fewer than those past which Node drops the rest without a word
+   * (1,000), which may be what a proxy has added.
+   */
+  readonly maxHeaders: number
+  /** Connections open at once, whatever they are used for; a further one is closed at once. */
+  readonly maxConnections: number
   /** After the end of the streams, requests under way are given this long. */
   readonly finishMs: number
 }
@@ -29,6 +36,8 @@ export const SERVER_LIMITS: ServerLimits = {
   checkIntervalMs: 5_000,
   keepAliveMs: 75_000,
   idleTimeoutMs: 75_000,
+  maxHeaders: 100,
+  maxConnections: 40_000,
   finishMs: 5_000,
 }
 
@@ -42,6 +51,7 @@ export class GatewayServer {
 
   constructor(app: Koa, limits: ServerLimits = SERVER_LIMITS) {
     this.#limits = limits
+    const answer = app.callback()
     this.#server = createServer(
       {
         headersTimeout: limits.headersTimeoutMs,
@@ -49,8 +59,13 @@ export class GatewayServer {
         connectionsCheckingInterval: limits.checkIntervalMs,
         keepAliveTimeout: limits.keepAliveMs,
       },
-      app.callback(),
+      (request, response) => {
+        if (request.rawHeaders.length > 2 * limits.maxHeaders)
+          refuseRequest(response, 'headers-too-large', `a request has at most ${limits.maxHeaders} headers`)
+        else void answer(request, response)
+      },
     )
+    this.#server.maxConnections = limits.maxConnections
     this.#server.timeout = limits.idleTimeoutMs
     this.#server.on('clientError', refuseConnection)
   }

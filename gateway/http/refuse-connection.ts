@@ -13,25 +13,34 @@ export function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): 
   if (error.code === 'ECONNRESET' || !socket.writable || response?.headersSent) {
     socket.destroy()
   } else {
-    socket.end(refusal(error.code), () => socket.destroy())
+    socket.end(refusalText(error.code), () => socket.destroy())
   }
 }
 
-function refusal(parserCode: string | undefined): string {
-  const problem = new MillraceError(...describe(parserCode))
-  const { status } = PROBLEMS[problem.code]
+/** Refuses a request whose headers alone are too much, and closes its connection. */
+export function refuseRequest(response: ServerResponse, code: ErrorCode, detail: string): void {
+  const { status, headers, body } = refusal(code, detail)
+  response.writeHead(status, headers).end(body)
+}
+
+function refusal(code: ErrorCode, detail: string) {
   const requestId = randomUUID()
-  const body = problemBody(problem, requestId)
-  return [
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
-    `Content-Type: ${PROBLEM_TYPE}`,
-    `Content-Length: ${Buffer.byteLength(body)}`,
-    `X-Request-Id: ${requestId}`,
-    'Cache-Control: no-store',
-    'Connection: close',
-    '',
-    body,
-  ].join('\r\n')
+  const body = problemBody(new MillraceError(code, detail), requestId)
+  const headers = {
+    'Content-Type': PROBLEM_TYPE,
+    'Content-Length': Buffer.byteLength(body),
+    'X-Request-Id': requestId,
+    'Cache-Control': 'no-store',
+    Connection: 'close',
+  }
+  return { status: PROBLEMS[code].status, headers, body }
+}
+
+/** As it goes over the wire, where no response is there to write it. */
+function refusalText(parserCode: string | undefined): string {
+  const { status, headers, body } = refusal(...describe(parserCode))
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+  return [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...lines, '', body].join('\r\n')
 }
 
 function describe(parserCode: string | undefined): [code: ErrorCode, detail: string] {

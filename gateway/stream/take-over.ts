@@ -37,8 +37,12 @@ export function takeOver(response: ServerResponse, socket: HttpSocket): void {
   socket.on('data', swallow)
   parser.remove()
   socket.parser = null
-  // The parser may be on the stack in this tick; closed now it would crash the process.
-  setImmediate(() => parser.close())
+  // The parser may be on the stack in this tick: closed now it would crash the process, and once it is through with the
+  // request it puts itself back on the server's list of connections, where a closed one is met at the next sweep.
+  setImmediate(() => {
+    parser.remove()
+    parser.close()
+  })
 }
 
 function swallow(): void {}

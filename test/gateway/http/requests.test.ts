@@ -144,6 +144,19 @@ test('the page is served under a policy that allows nothing from elsewhere', asy
   expect(status).toBe(200)
   expect(headers.get('content-type')).toBe('text/html; charset=utf-8')
   expect(headers.get('content-security-policy')).toMatch(/^default-src 'none'; script-src 'self';/)
+  for (const directive of [
+    "base-uri 'none'",
+    "form-action 'self'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+  ])
+    expect(headers.get('content-security-policy')).toContain(directive)
+  expect(headers.get('content-security-policy')).not.toMatch(/unsafe|\*|https?:/)
+  expect(headers.get('referrer-policy')).toBe('no-referrer')
+  expect(headers.get('cross-origin-opener-policy')).toBe('same-origin')
+  expect(headers.get('cross-origin-resource-policy')).toBe('same-origin')
+  expect(headers.get('permissions-policy')).toMatch(/^camera=\(\), /)
+  expect(headers.get('x-content-type-options')).toBe('nosniff')
   expect(text).toMatch(/^<!doctype html>/i)
   const scripts = [...text.matchAll(/(?:src|href)="(\/[^"]+\.(?:js|css))"/g)].map(match => match[1]!)
   expect(scripts.length).toBeGreaterThan(0)

@@ -7,6 +7,7 @@ import { GatewayServer, SERVER_LIMITS } from '../../../gateway/server.ts'
 import { Connection } from '../../../gateway/stream/connection.ts'
 import { singleCursor } from '../../../gateway/stream/cursor.ts'
 import { takeOver } from '../../../gateway/stream/take-over.ts'
+import { until } from '../../support/until.ts'
 
 const QUICK = {
   ...SERVER_LIMITS,
@@ -62,6 +63,10 @@ describe('an unfinished request is closed', () => {
     expect(await readToEnd(socket)).toMatch(/^HTTP\/1.1 408 .*"code":"request-timeout"/s)
   })
 
+  test('before its first byte', async () => {
+    expect(await readToEnd(await send(await serve(echo()), ''))).toMatch(/^HTTP\/1.1 408 /)
+  })
+
   test('in the middle of its body', async () => {
     const socket = await send(
       await serve(echo()),
@@ -70,13 +75,14 @@ describe('an unfinished request is closed', () => {
     expect(await readToEnd(socket)).toMatch(/^HTTP\/1.1 408 .*"code":"request-timeout"/s)
   })
 
-  test('though a byte comes now and then', async () => {
-    const socket = await send(
-      await serve(echo()),
-      'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n',
-    )
+  test.each([
+    ['headers', 'GET / HTTP/1.1\r\nHost: a\r\nX: '],
+    ['body', 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n'],
+    ['chunks', 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\n'],
+  ])('though a byte of its %s comes now and then', async (_, begin) => {
+    const socket = await send(await serve(echo()), begin)
     socket.on('error', () => undefined)
-    const drip = setInterval(() => socket.write(' '), 20)
+    const drip = setInterval(() => socket.write('x'), 20)
     await readToEnd(socket)
     clearInterval(drip)
   })
@@ -92,6 +98,13 @@ describe('what is not HTTP is refused and closed', () => {
       400,
       'invalid-request',
     ],
+    [
+      'more headers than a client has',
+      `GET / HTTP/1.1\r\nHost: a\r\n${'X: y\r\n'.repeat(100)}\r\n`,
+      431,
+      'headers-too-large',
+    ],
+    ['a long URL', `GET /?${'x'.repeat(20_000)} HTTP/1.1\r\nHost: a\r\n\r\n`, 431, 'headers-too-large'],
     ['endless headers', `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(20_000)}`, 431, 'headers-too-large'],
   ])('%s', async (_, request, status, code) => {
     const answer = await readToEnd(await send(await serve(echo()), request))
@@ -155,6 +168,23 @@ test('a stream is left alone however long it is silent', async () => {
   expect(bytes.toString()).toBe('3\r\n:\n\n\r\n')
   stream!.end('ended')
   viewer.destroy()
+})
+
+test('a connection too many is closed, and one that ends makes room for another', async () => {
+  const url = await serve(echo(), { ...SERVER_LIMITS, maxConnections: 2 })
+  const ask = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
+  const open = await Promise.all([send(url, ask), send(url, ask)])
+  await Promise.all(open.map(socket => once(socket, 'data')))
+  const refused = await send(url, '')
+  refused.on('error', () => undefined)
+  expect(await readToEnd(refused)).toBe('')
+  open[0]!.end()
+  await until('there is room', async () => {
+    const further = await send(url, `${ask.slice(0, -2)}Connection: close\r\n\r\n`)
+    further.on('error', () => undefined)
+    return /^HTTP\/1.1 200 /.test(await readToEnd(further))
+  })
+  open[1]!.destroy()
 })
 
 describe('at the end', () => {
