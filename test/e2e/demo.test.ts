@@ -156,7 +156,7 @@ test('there are no feeds where the demo is off, and none are left where it was o
   const on = await worker()
   await sampled(on.pid, 2)
   expect([await samplesOf(off.pid), await samplesOf(gateway.pid)]).toEqual([[], []])
-  expect(await on.stop()).toBe(0)
+  await on.kill()
   await worker({ MILLRACE_DEMO: 'off' })
   await until('no queue of feeds', async () => (await redis.keys('{mr}:feeds*')).length === 0)
   expect(await off.stop()).toBe(0)

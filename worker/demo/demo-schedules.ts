@@ -78,6 +78,8 @@ export class DemoSchedules {
     if (this.#keeping) return
     this.#keeping = true
     try {
+      // As it is left by a worker that died while it removed the queue.
+      if (await this.#queue.isPaused()) await this.#queue.resume()
       for (const { id, everyMs } of this.#schedules.values()) await this.#keepScheduler(id, everyMs)
     } catch (error) {
       this.#log.debug({ err: error }, 'the schedules of demo feeds could not be kept')
@@ -95,12 +97,8 @@ export class DemoSchedules {
   }
 }
 
-/** What a worker without the demo does: it removes what stands of the schedules, if the demo was on before. */
+/** What a worker without the demo does: if it was on before, its queue is removed, with what a dead worker was at. */
 export async function removeDemoSchedules(redis: Redis): Promise<void> {
   const queue = openQueue(FEED_QUEUE_NAME, redis)
-  const schedulers = await queue.getJobSchedulers()
-  if (schedulers.length === 0) return
-  for (const { key } of schedulers) await queue.removeJobScheduler(key)
-  // What BullMQ leaves of a queue. Where another worker still has the demo on it comes back.
-  await redis.del(['meta', 'id', 'events', 'marker'].map(name => queue.toKey(name)))
+  if (await redis.exists(queue.toKey('meta'))) await queue.obliterate({ force: true })
 }

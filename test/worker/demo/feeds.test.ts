@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
-import { Worker } from 'bullmq'
+import { Queue, Worker } from 'bullmq'
 import { eventData } from '../../../shared/event.ts'
 import { FEED_QUEUE_NAME, feedKey, logKey, QUEUE_PREFIX } from '../../../shared/keys.ts'
 import { connectRedis } from '../../../shared/redis-connection.ts'
@@ -200,13 +200,15 @@ describe('the ticks of a schedule', () => {
     await counted(5)
   })
 
-  test('leave nothing in the queue once the demo is off', async () => {
+  test('leave nothing in the queue once the demo is off, and come back when it is on', async () => {
     startTicks()
     await counted(2)
     await stopAll()
-    expect(await broker.redis.keys(QUEUE_KEYS)).not.toEqual([])
+    await takeAndDie()
     await removeDemoSchedules(broker.redis)
-    // The last check for stalled jobs goes by itself.
-    await until('no keys', async () => (await broker.redis.keys(QUEUE_KEYS)).length === 0)
+    expect(await broker.redis.keys(QUEUE_KEYS)).toEqual([])
+    await new Queue(FEED_QUEUE_NAME, { connection: broker.redis, prefix: QUEUE_PREFIX }).pause()
+    startTicks()
+    await counted((await counts()).length + 3)
   })
 })
