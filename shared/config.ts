@@ -19,11 +19,26 @@ function isWebhookSecret(text: string): boolean {
   return base64 !== undefined && Buffer.from(base64, 'base64').length >= MIN_SECRET_BYTES
 }
 
+/** As ioredis reads it; what does not pass is not shown, since it may hold a password. */
+function isReadableUrl(text: string): boolean {
+  try {
+    const { username, password } = new URL(text)
+    decodeURIComponent(username + password)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** Variables of both processes; `meta.description` is what docs/configuration.md says. */
 const shared = {
   REDIS_URL: z
     .string()
     .regex(/^rediss?:\/\/.+/, 'must begin with redis:// or rediss://')
+    .refine(
+      isReadableUrl,
+      'is not a URL such as redis://user:password@host:6379, with any other character encoded',
+    )
     .default('redis://127.0.0.1:6379')
     .describe('Where Redis is.'),
   HOST: z.string().min(1).default('127.0.0.1').describe('The address to listen on. The image sets 0.0.0.0.'),

@@ -38,6 +38,16 @@ describe('configuration', () => {
     expect(() => gatewayConfig({ [name]: value })).toThrow(new RegExp(`^${name}: [^\\n]+$`))
   })
 
+  test.each([
+    'redis://:hidden@',
+    'redis://:hidden@a:b',
+    'redis://:hidden@[::1',
+    'redis://:hid%den@a',
+    'http://:hidden@a',
+  ])('shows nothing of %s, which may hold a password', REDIS_URL => {
+    expect(() => gatewayConfig({ REDIS_URL })).toThrow(/^REDIS_URL: (?!.*hid)[^\n]+$/)
+  })
+
   test('refuses to listen beyond loopback unless told that access control is off', () => {
     expect(() => gatewayConfig({ HOST: '0.0.0.0' })).toThrow(/^MILLRACE_AUTH: .*HOST=0\.0\.0\.0/)
     expect(gatewayConfig({ HOST: '0.0.0.0', MILLRACE_AUTH: 'off' }).HOST).toBe('0.0.0.0')
