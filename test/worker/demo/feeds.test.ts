@@ -64,6 +64,13 @@ async function takeAndDie() {
   return job
 }
 
+/** Takes the next tick out of the queue: the scheduler's id, and when it is due. */
+async function nextTick(): Promise<string[]> {
+  // It may have come due while the last worker stopped.
+  expect(await broker.redis.del('{mr}:feeds:delayed', '{mr}:feeds:wait')).toBe(1)
+  return broker.redis.zrange('{mr}:feeds:repeat', '0', '-1', 'WITHSCORES')
+}
+
 async function counts(): Promise<number[]> {
   const { events } = await broker.log.readPage(counter.channel, 'earliest')
   return events.map(event => (eventData(event) as { count: number }).count)
@@ -189,12 +196,24 @@ describe('the ticks of a schedule', () => {
     expect((await counts()).slice(0, before + 3)).toEqual(oneTo(before + 3))
   })
 
+  test('pause and go on when a worker dies that has taken one and not yet queued the next', async () => {
+    startTicks()
+    await counted(2)
+    await stopAll()
+    const before = (await counts()).length
+    const [id = '', next = ''] = await nextTick()
+    await broker.redis.lpush('{mr}:feeds:active', `repeat:${id}:${next}`)
+    for (let i = 0; i < 3; i++) startTicks()
+    const all = await counted(before + 3)
+    expect(all).toEqual(oneTo(all.length))
+  })
+
   test('begin again where the next one was lost', async () => {
     startTicks()
     await counted(2)
     await stopAll()
-    const [id = '', next = ''] = await broker.redis.zrange('{mr}:feeds:repeat', '0', '-1', 'WITHSCORES')
-    await broker.redis.del('{mr}:feeds:delayed', `{mr}:feeds:repeat:${id}:${next}`)
+    const [id = '', next = ''] = await nextTick()
+    await broker.redis.del(`{mr}:feeds:repeat:${id}:${next}`)
     await broker.redis.zadd('{mr}:feeds:repeat', Number(next) - 60_000, id)
     startTicks()
     await counted(5)
