@@ -11,6 +11,11 @@ import type { IdempotencyRecords } from '../shared/redis-idempotency.ts'
 import type { TaskStore } from '../shared/redis-tasks.ts'
 import type { Schedules } from '../shared/schedules.ts'
 import type { TaskQueue } from '../shared/task-queue.ts'
+import { authenticate } from './access/authenticate.ts'
+import type { Credentials } from './access/credentials.ts'
+import { guardRoutes, requireRules } from './access/rules.ts'
+import type { SubscriberTokens } from './access/subscriber-tokens.ts'
+import type { Tickets } from './access/tickets.ts'
 import type { AllowedOrigins } from './http/allowed-origins.ts'
 import { answerProblems } from './http/answer-problems.ts'
 import { cors } from './http/cors.ts'
@@ -33,6 +38,7 @@ import type { TaskDefaults } from './routes/submission.ts'
 import { submitBatchRoute } from './routes/submit-batch.ts'
 import { submitTaskRoute } from './routes/submit-task.ts'
 import { taskTypesRoute } from './routes/task-types.ts'
+import { tokensRoute } from './routes/tokens.ts'
 import type { EventStreams } from './stream/event-streams.ts'
 import type { TaskTypeCache } from './task-type-cache.ts'
 
@@ -42,6 +48,10 @@ export interface AppParts extends TaskDefaults {
   readonly tasks: TaskStore
   readonly queue: TaskQueue
   readonly idempotency: IdempotencyRecords
+  /** By which callers are known; null = everybody may do everything. */
+  readonly credentials: Credentials | null
+  readonly tickets: Tickets
+  readonly tokens: SubscriberTokens
   readonly schedules: Schedules
   readonly types: TaskTypeCache
   readonly validator: InputValidator
@@ -65,6 +75,10 @@ export function createApp(parts: AppParts): Koa {
   if (!parts.origins.none) app.use(cors(parts.origins))
   app.use(answerProblems(parts.logger))
   app.use(refuseCrossSite(parts.origins))
+  if (parts.credentials) {
+    app.use(authenticate(parts.credentials, parts.origins))
+    guardRoutes(router)
+  }
   if (parts.limitRate) app.use(parts.limitRate)
   app.use(router.routes())
   app.use(router.allowedMethods())
@@ -74,7 +88,8 @@ export function createApp(parts: AppParts): Koa {
   return app
 }
 
-function createRouter(parts: AppParts): Router {
+/** All routes. Throws where one has no rule that says who may use it. */
+export function createRouter(parts: AppParts): Router {
   // With every method known, one that a path does not take is 405 and never 501.
   const router = new Router({ sensitive: true, methods: METHODS })
   submitTaskRoute(router, parts)
@@ -87,6 +102,8 @@ function createRouter(parts: AppParts): Router {
   publishEventsRoute(router, parts)
   eventStreamRoutes(router, parts)
   taskTypesRoute(router, parts)
+  tokensRoute(router, parts)
   healthRoutes(router, parts.health)
+  requireRules(router)
   return router
 }

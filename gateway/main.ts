@@ -27,6 +27,7 @@ import { TaskStore } from '../shared/redis-tasks.ts'
 import { Schedules } from '../shared/schedules.ts'
 import { SystemChannel } from '../shared/system-channel.ts'
 import { TaskQueue } from '../shared/task-queue.ts'
+import { Access } from './access/access.ts'
 import { createApp } from './app.ts'
 import { gatewayHealth } from './health.ts'
 import { AllowedOrigins } from './http/allowed-origins.ts'
@@ -75,6 +76,7 @@ runProcess(async () => {
   const schedules = new Schedules(redis)
   lifecycle.onStop('schedules', () => schedules.close())
 
+  const access = new Access(config, redis, logger)
   const streams = new EventStreams({ config, redis, subscriber, log, tasks, logger, metrics })
   const health = gatewayHealth(redis, streams)
   const app = createApp({
@@ -83,6 +85,7 @@ runProcess(async () => {
     tasks,
     queue,
     idempotency: new IdempotencyRecords(redis),
+    ...access.parts,
     schedules,
     types: new TaskTypeCache(redis),
     validator: new InputValidator(logger),
@@ -98,6 +101,8 @@ runProcess(async () => {
     concurrencyPerKey: config.MILLRACE_CONCURRENCY_PER_KEY,
   })
   await Promise.all([untilReady(redis), counter && untilReady(counter)])
+  lifecycle.onStop('access', async () => access.stop())
+  await access.start()
 
   const { HOST: host } = config
   const ops = { host, port: config.MILLRACE_OPS_PORT, variable: 'MILLRACE_OPS_PORT' }

@@ -11,6 +11,9 @@ const port = z.coerce.number().int().min(0).max(65_535)
 const milliseconds = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
 const count = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
 
+/** The key of HS256 has at least the size of its hash (RFC 7518, 3.2). */
+const MIN_JWT_SECRET_CHARS = 32
+
 /** Standard Webhooks wants 24 to 64; from 16 on guessing is hopeless. */
 const MIN_SECRET_BYTES = 16
 
@@ -86,11 +89,27 @@ const gateway = z.object({
     .default(9464)
     .describe('The port of metrics and health (worker: 9465); 0 takes a free one.'),
   MILLRACE_AUTH: z
-    .literal('off', 'access control is not built yet: only off can be said')
+    .enum(['on', 'off'])
     .optional()
     .describe(
-      '`off` has to be said aloud to listen on anything but a loopback address, since there is no access control yet.',
+      'Access control. Unset: on with any of the keys below, else off, with which only a loopback address is listened on.',
     ),
+  MILLRACE_API_KEYS: z
+    .string()
+    .optional()
+    .describe('Keys of services: `name:secret`, or `name:secret:scope,scope`, separated by commas.'),
+  MILLRACE_API_KEYS_FILE: z.string().optional().describe('A file with such keys, one a line.'),
+  MILLRACE_JWT_SECRET: z
+    .string()
+    .min(MIN_JWT_SECRET_CHARS, `must have at least ${MIN_JWT_SECRET_CHARS} characters`)
+    .optional()
+    .describe('Checks JWTs of users (HS256), and signs tickets.'),
+  MILLRACE_JWKS_URL: z
+    .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
+    .optional()
+    .describe('Where the public keys are that check JWTs of users (RS256, ES256, EdDSA and the like).'),
+  MILLRACE_JWT_AUDIENCE: z.string().optional().describe('What the `aud` of a JWT has to hold.'),
+  MILLRACE_JWT_ISSUER: z.string().optional().describe('What the `iss` of a JWT has to be.'),
   MILLRACE_CORS_ORIGINS: z
     .string()
     .default('')
@@ -151,10 +170,6 @@ export const CONFIG_SCHEMAS = { gateway, worker }
  * Variables of what is not built yet. To ignore one would be worse than to stop: whoever sets it relies on it.
  */
 const NOT_BUILT = {
-  MILLRACE_API_KEYS: 'there is no access control yet',
-  MILLRACE_API_KEYS_FILE: 'there is no access control yet',
-  MILLRACE_JWT_SECRET: 'there is no access control yet',
-  MILLRACE_JWKS_URL: 'there is no access control yet',
   MILLRACE_REDIS_MODE: 'only a standalone Redis can be used yet',
 } as const
 
@@ -166,12 +181,30 @@ const HARMLESS: Readonly<Record<string, string>> = {
 /** Reads a gateway's configuration; throws StartupError with a line that names the variable. */
 export function gatewayConfig(env: NodeJS.ProcessEnv = process.env): GatewayConfig {
   const config = parse(gateway, env)
-  if (config.MILLRACE_AUTH === undefined && !LOOPBACK.test(config.HOST)) {
+  if (config.MILLRACE_AUTH === 'on' && !namesCallers(config)) {
     throw new StartupError(
-      `MILLRACE_AUTH: HOST=${config.HOST} is reachable from other machines and there is no access control yet: say MILLRACE_AUTH=off if that is meant`,
+      'MILLRACE_AUTH: nobody could come in: set MILLRACE_API_KEYS, MILLRACE_API_KEYS_FILE, MILLRACE_JWT_SECRET or MILLRACE_JWKS_URL',
+    )
+  }
+  if (config.MILLRACE_AUTH === undefined && !accessIsOn(config) && !LOOPBACK.test(config.HOST)) {
+    throw new StartupError(
+      `MILLRACE_AUTH: HOST=${config.HOST} is reachable from other machines and there are no keys: set MILLRACE_API_KEYS or another one of docs/access.md, or say MILLRACE_AUTH=off if everybody is meant to get in`,
     )
   }
   return config
+}
+
+/** Whether callers have to show who they are. */
+export function accessIsOn(config: GatewayConfig): boolean {
+  return config.MILLRACE_AUTH === undefined ? namesCallers(config) : config.MILLRACE_AUTH === 'on'
+}
+
+/** Whether there is anything by which a caller could be known. */
+export function namesCallers(config: GatewayConfig): boolean {
+  const { MILLRACE_API_KEYS, MILLRACE_API_KEYS_FILE, MILLRACE_JWT_SECRET, MILLRACE_JWKS_URL } = config
+  return [MILLRACE_API_KEYS, MILLRACE_API_KEYS_FILE, MILLRACE_JWT_SECRET, MILLRACE_JWKS_URL].some(
+    source => source !== undefined,
+  )
 }
 
 /** Reads a worker's configuration; throws StartupError with a line that names the variable. */

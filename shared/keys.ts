@@ -67,6 +67,9 @@ export const SCHEDULES_KEY = 'mr:schedules'
 /** Hash: schedule id → the id of the task that it submitted last. */
 export const LAST_RUNS_KEY = 'mr:schedules:last'
 
+/** String: what the gateways derive the key of their own tokens from. */
+export const SIGNING_SECRET_KEY = 'mr:signing-secret'
+
 /** BullMQ's prefix and queues; the braces keep its keys in one slot of a cluster. */
 export const QUEUE_PREFIX = '{mr}'
 export const QUEUE_NAME = 'tasks'

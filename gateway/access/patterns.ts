@@ -1,5 +1,14 @@
 // Sets of names: tasks, task types or channels that a credential reaches. Pure.
 
+import { z } from 'zod'
+
+const pattern = z
+  .string()
+  .regex(/^(?=.)[A-Za-z0-9:._-]{0,128}\*?$/, 'must be a name, or the beginning of names and *')
+
+/** A credential's list of patterns. */
+export const patternList = z.array(pattern).max(50)
+
 export class Patterns {
   readonly #exact = new Set<string>()
   readonly #prefixes: string[] = []
@@ -28,4 +37,5 @@ export class Patterns {
   }
 }
 
+export const NOTHING = new Patterns([])
 export const EVERYTHING = new Patterns(['*'])

@@ -27,9 +27,10 @@ export function answerProblems(log: Logger): Middleware {
 }
 
 function writeProblem(ctx: Context, refusal: MillraceError): void {
-  const { status, retryAfterSeconds } = PROBLEMS[refusal.code]
+  const { status, retryAfterSeconds, challenge } = PROBLEMS[refusal.code]
   ctx.status = status
   if (retryAfterSeconds !== undefined) ctx.set('Retry-After', String(retryAfterSeconds))
+  if (challenge !== undefined) ctx.set('WWW-Authenticate', challenge)
   ctx.type = PROBLEM_TYPE
   ctx.body = problemBody(refusal, requestIdOf(ctx))
 }

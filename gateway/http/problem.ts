@@ -7,6 +7,8 @@ interface Problem {
   readonly title: string
   /** Value of `Retry-After`. */
   readonly retryAfterSeconds?: number
+  /** Value of `WWW-Authenticate`. */
+  readonly challenge?: string
 }
 
 export const PROBLEMS: Readonly<Record<ErrorCode, Problem>> = {
@@ -14,6 +16,8 @@ export const PROBLEMS: Readonly<Record<ErrorCode, Problem>> = {
   'invalid-query': { status: 400, title: 'The query is not valid' },
   'invalid-header': { status: 400, title: 'A header is not valid' },
   'invalid-request': { status: 400, title: 'The request is not HTTP' },
+  unauthorized: { status: 401, title: 'The credential is missing or no good', challenge: 'Bearer' },
+  forbidden: { status: 403, title: 'The credential lacks a right' },
   'cross-site-request': { status: 403, title: 'The request comes from another site' },
   'reserved-channel': { status: 403, title: 'The channel is reserved' },
   'not-found': { status: 404, title: 'There is nothing here' },
@@ -40,6 +44,7 @@ export const PROBLEMS: Readonly<Record<ErrorCode, Problem>> = {
   'headers-too-large': { status: 431, title: 'The headers are too large' },
   internal: { status: 500, title: 'Something went wrong' },
   'redis-unavailable': { status: 503, title: 'Redis is away', retryAfterSeconds: 1 },
+  'token-keys-unavailable': { status: 503, title: 'The keys of tokens are away', retryAfterSeconds: 1 },
   'gateway-full': { status: 503, title: 'This gateway is full', retryAfterSeconds: 1 },
   'shutting-down': { status: 503, title: 'This gateway is shutting down', retryAfterSeconds: 1 },
 }

@@ -1,7 +1,7 @@
 // Keeps pages of other sites from writing: a browser sends a simple POST anywhere without asking first, also to
 // a broker on the user's own machine.
 
-import type { Middleware } from 'koa'
+import type { Context, Middleware } from 'koa'
 import { MillraceError } from '../../shared/errors.ts'
 import type { AllowedOrigins } from './allowed-origins.ts'
 
@@ -19,4 +19,21 @@ export function refuseCrossSite(origins: AllowedOrigins): Middleware {
     }
     return next()
   }
+}
+
+/**
+ * Throws `cross-site-request` unless a request reads, or comes from a page of this very origin or one that is named: for
+ * requests whose credential is a cookie, which browsers add whoever's page it is. Who is no browser sends a header.
+ */
+export function requireTrustedOrigin(ctx: Context, origins: AllowedOrigins): void {
+  if (READING.has(ctx.method)) return
+  const origin = ctx.get('Origin')
+  const isSame = origin === '' ? ctx.get('Sec-Fetch-Site') === 'same-origin' : hostOf(origin) === ctx.host
+  if (!isSame && !origins.trusts(origin))
+    throw new MillraceError('cross-site-request', 'with a cookie only pages of this origin may write')
+}
+
+/** Not its scheme: a proxy in front may have ended TLS. */
+function hostOf(origin: string): string | null {
+  return URL.canParse(origin) ? new URL(origin).host : null
 }

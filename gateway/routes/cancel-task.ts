@@ -3,8 +3,9 @@
 import type Router from '@koa/router'
 import { z } from 'zod'
 import type { TaskStore } from '../../shared/redis-tasks.ts'
-import { isTerminal, type TaskRecord, viewTask } from '../../shared/task.ts'
+import { isTerminal, type TaskRecord } from '../../shared/task.ts'
 import type { TaskQueue } from '../../shared/task-queue.ts'
+import type { Tickets } from '../access/tickets.ts'
 import { checkBody } from '../http/checked-request.ts'
 import { readOptionalJson } from '../http/request-body.ts'
 import type { RedisGate } from '../redis-gate.ts'
@@ -16,10 +17,11 @@ export interface CancelParts {
   readonly gate: RedisGate
   readonly tasks: TaskStore
   readonly queue: TaskQueue
+  readonly tickets: Tickets
 }
 
 /** 202 when the cancellation was accepted, 200 when the task had ended before. */
-export function cancelTaskRoute(router: Router, { gate, tasks, queue }: CancelParts): void {
+export function cancelTaskRoute(router: Router, { gate, tasks, queue, tickets }: CancelParts): void {
   router.post('/v1/tasks/:id/cancel', async ctx => {
     const id = taskIdOf(ctx.params)
     const { reason } = checkBody(bodySchema.default({}), await readOptionalJson(ctx))
@@ -30,6 +32,6 @@ export function cancelTaskRoute(router: Router, { gate, tasks, queue }: CancelPa
     })
     if (!task) throw unknownTask()
     ctx.status = status
-    ctx.body = viewTask(task satisfies TaskRecord)
+    ctx.body = tickets.viewTask(ctx, task satisfies TaskRecord)
   })
 }

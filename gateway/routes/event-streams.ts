@@ -8,6 +8,7 @@ import { CHANNEL_NAME, taskChannel, taskOfChannel } from '../../shared/event.ts'
 import type { EventLog } from '../../shared/event-log.ts'
 import type { TaskStore } from '../../shared/redis-tasks.ts'
 import { TASK_ID } from '../../shared/task.ts'
+import { callerOf } from '../access/caller.ts'
 import { checkQuery, invalid } from '../http/checked-request.ts'
 import type { RedisGate } from '../redis-gate.ts'
 import { type CursorCodec, singleCursor, vectorCursor } from '../stream/cursor.ts'
@@ -81,6 +82,7 @@ async function answer(
         viewer,
         cursor: ctx.get('Last-Event-ID') || cursorText,
         origin,
+        expiresAt: callerOf(ctx).expiresAt,
       })
     }
     case 'application/json': {

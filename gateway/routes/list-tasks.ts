@@ -3,7 +3,8 @@
 import type Router from '@koa/router'
 import { z } from 'zod'
 import type { TaskStore } from '../../shared/redis-tasks.ts'
-import { TASK_STATES, viewTask } from '../../shared/task.ts'
+import { TASK_STATES } from '../../shared/task.ts'
+import type { Tickets } from '../access/tickets.ts'
 import { checkQuery } from '../http/checked-request.ts'
 import type { RedisGate } from '../redis-gate.ts'
 
@@ -26,12 +27,18 @@ const querySchema = z.object({
   cursor: cursor.optional(),
 })
 
-export function listTasksRoute(router: Router, { gate, tasks }: { gate: RedisGate; tasks: TaskStore }): void {
+interface ListParts {
+  readonly gate: RedisGate
+  readonly tasks: TaskStore
+  readonly tickets: Tickets
+}
+
+export function listTasksRoute(router: Router, { gate, tasks, tickets }: ListParts): void {
   router.get('/v1/tasks', async ctx => {
     const query = checkQuery(querySchema, ctx)
     const page = await gate.run(() => tasks.list(query, query.limit, query.cursor ?? null))
     ctx.body = {
-      tasks: page.tasks.map(viewTask),
+      tasks: page.tasks.map(task => tickets.viewTask(ctx, task)),
       next: page.next === null ? null : Buffer.from(page.next, 'latin1').toString('base64url'),
     }
   })

@@ -4,7 +4,8 @@ import type Router from '@koa/router'
 import type { Context } from 'koa'
 import { MillraceError } from '../../shared/errors.ts'
 import type { TaskStore } from '../../shared/redis-tasks.ts'
-import { isTerminal, TASK_ID, viewTask } from '../../shared/task.ts'
+import { isTerminal, TASK_ID } from '../../shared/task.ts'
+import type { Tickets } from '../access/tickets.ts'
 import { preferredWait } from '../http/prefer-wait.ts'
 import type { RedisGate } from '../redis-gate.ts'
 import type { EventStreams } from '../stream/event-streams.ts'
@@ -13,9 +14,10 @@ interface ReadParts {
   readonly gate: RedisGate
   readonly tasks: TaskStore
   readonly streams: EventStreams
+  readonly tickets: Tickets
 }
 
-export function readTaskRoute(router: Router, { gate, tasks, streams }: ReadParts): void {
+export function readTaskRoute(router: Router, { gate, tasks, streams, tickets }: ReadParts): void {
   const read = async (id: string) => {
     const task = await gate.run(() => tasks.load(id))
     if (!task) throw unknownTask()
@@ -38,7 +40,7 @@ export function readTaskRoute(router: Router, { gate, tasks, streams }: ReadPart
       task = await read(id)
     }
     if (waitSeconds !== null && isTerminal(task.state)) ctx.set('Preference-Applied', `wait=${waitSeconds}`)
-    ctx.body = viewTask(task)
+    ctx.body = tickets.viewTask(ctx, task)
   })
 }
 

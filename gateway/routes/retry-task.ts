@@ -5,6 +5,8 @@ import { z } from 'zod'
 import { MillraceError } from '../../shared/errors.ts'
 import type { TaskStore } from '../../shared/redis-tasks.ts'
 import { isTerminal, type TaskRecord } from '../../shared/task.ts'
+import { callerOf } from '../access/caller.ts'
+import { requireMaySubmit } from '../access/rights.ts'
 import { checkBody } from '../http/checked-request.ts'
 import { keyedRequest } from '../http/idempotency-key.ts'
 import { readOptionalJson } from '../http/request-body.ts'
@@ -29,6 +31,7 @@ export function retryTaskRoute(router: Router, parts: SubmitParts & { readonly t
         if (!task) throw unknownTask()
         checkRetryable(task)
         const request = retryRequest(task, id)
+        requireMaySubmit(callerOf(ctx), request)
         // Its schema may have changed since, and where callbacks may go.
         await checkSubmission(request, parts)
         return request

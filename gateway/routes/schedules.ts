@@ -5,6 +5,8 @@ import { z } from 'zod'
 import { MillraceError } from '../../shared/errors.ts'
 import { nextRun, SCHEDULE_ID, type Schedule, viewSchedule } from '../../shared/schedule.ts'
 import type { Schedules } from '../../shared/schedules.ts'
+import { callerOf } from '../access/caller.ts'
+import { requireMaySubmit } from '../access/rights.ts'
 import { checkBody, checkQuery, invalid } from '../http/checked-request.ts'
 import { readJson } from '../http/request-body.ts'
 import type { RedisGate } from '../redis-gate.ts'
@@ -53,6 +55,8 @@ export function scheduleRoutes(router: Router, parts: ScheduleParts): void {
       throw invalid('invalid-body', [{ path: 'id', message: 'must be 1 to 50 of A-Z a-z 0-9 _ -' }])
     }
     const wanted = checkBody(scheduleSchema, await readJson(ctx))
+    // Its runs are tasks whose ids begin with its own.
+    requireMaySubmit(callerOf(ctx), { ...wanted.task, id }, ['task'])
     const { schedule, created } = await gate.run(() => put(id, wanted, parts))
     ctx.status = created ? 201 : 200
     ctx.set('Location', `/v1/schedules/${id}`)

@@ -9,8 +9,9 @@ import { z } from 'zod'
 import { MillraceError } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/log.ts'
 import { onceOf } from '../../shared/redis-idempotency.ts'
-import { type TaskRecord, type TaskRequest, viewTask } from '../../shared/task.ts'
+import type { TaskRecord, TaskRequest } from '../../shared/task.ts'
 import type { Repeatable } from '../../shared/task-queue.ts'
+import { type Caller, callerOf } from '../access/caller.ts'
 import { refusalFor } from '../http/answer-problems.ts'
 import { checkBody, dottedPath } from '../http/checked-request.ts'
 import { keyedRequest, markReplayed } from '../http/idempotency-key.ts'
@@ -28,6 +29,11 @@ const CHUNK = 100
 
 const batchSchema = z.strictObject({ tasks: z.array(z.unknown()).min(1).max(MAX_TASKS) })
 
+interface BatchParts extends SubmitParts {
+  readonly logger: Logger
+  readonly caller: Caller
+}
+
 /** What came of one of the tasks. */
 type Result = { readonly task: Accepted } | { readonly problem: ProblemDetails }
 
@@ -38,11 +44,13 @@ export function submitBatchRoute(router: Router, parts: SubmitParts & { readonly
   router.post('/v1/tasks/batch', async ctx => {
     const body = await readJson(ctx)
     const { tasks } = checkBody(batchSchema, body)
-    const { results, replayed } = await parts.gate.run(() => submitOnce(tasks, body, parts, ctx))
+    const { results, replayed } = await parts.gate.run(() =>
+      submitOnce(tasks, body, { ...parts, caller: callerOf(ctx) }, ctx),
+    )
     if (replayed) markReplayed(ctx)
     else countAccepted(results, parts)
     ctx.status = 207
-    ctx.body = { results: results.map(viewResult) }
+    ctx.body = { results: results.map(result => viewResult(result, ctx, parts)) }
   })
 }
 
@@ -50,7 +58,7 @@ export function submitBatchRoute(router: Router, parts: SubmitParts & { readonly
 async function submitOnce(
   tasks: readonly unknown[],
   body: unknown,
-  parts: SubmitParts & { readonly logger: Logger },
+  parts: BatchParts,
   ctx: Context,
 ): Promise<{ results: Result[]; replayed: boolean }> {
   const toResult = (outcome: Accepted | Error): Result =>
@@ -88,7 +96,7 @@ function isUnclear(outcome: TaskRecord | Error): boolean {
 async function submitAll(
   tasks: readonly unknown[],
   idOf: IdOf,
-  parts: SubmitParts,
+  parts: BatchParts,
   repeatable?: Repeatable,
 ): Promise<(TaskRecord | Error)[]> {
   const chunks: Promise<(TaskRecord | Error)[]>[] = []
@@ -106,7 +114,7 @@ async function submitChunk(
   tasks: readonly unknown[],
   from: number,
   idOf: IdOf,
-  parts: SubmitParts,
+  parts: BatchParts,
   repeatable: Repeatable | undefined,
 ): Promise<(TaskRecord | Error)[]> {
   const checked = await Promise.all(
@@ -133,10 +141,10 @@ function underPath(error: Error, path: readonly PropertyKey[]): Error {
   return new MillraceError(error.code, error.message, { ...(errors && { errors }), cause: error })
 }
 
-async function check(task: unknown, index: number, idOf: IdOf, parts: SubmitParts): Promise<TaskRequest> {
+async function check(task: unknown, index: number, idOf: IdOf, parts: BatchParts): Promise<TaskRequest> {
   const path = ['tasks', index]
   const submission = checkBody(submissionSchema, task, path)
-  return prepare({ ...submission, id: submission.id ?? idOf(index) }, parts, path)
+  return prepare({ ...submission, id: submission.id ?? idOf(index) }, parts.caller, parts, path)
 }
 
 /** The same ids whenever the batch is submitted again; in its order, like those of any batch. */
@@ -150,7 +158,7 @@ function countAccepted(results: readonly Result[], { metrics }: SubmitParts): vo
   for (const result of results) if ('task' in result) metrics.tasksSubmitted.inc({ type: result.task.type })
 }
 
-function viewResult(result: Result): object {
+function viewResult(result: Result, ctx: Context, { tickets }: SubmitParts): object {
   if ('problem' in result) return { status: result.problem.status, problem: result.problem }
-  return { status: 202, task: viewTask(result.task) }
+  return { status: 202, task: tickets.viewTask(ctx, result.task) }
 }

@@ -1,6 +1,7 @@
 // POST /v1/tasks
 
 import type Router from '@koa/router'
+import { callerOf } from '../access/caller.ts'
 import { checkBody } from '../http/checked-request.ts'
 import { keyedRequest } from '../http/idempotency-key.ts'
 import { readJson } from '../http/request-body.ts'
@@ -15,7 +16,7 @@ export function submitTaskRoute(router: Router, parts: SubmitParts): void {
       ctx,
       keyedRequest(ctx, () => body),
       parts,
-      id => prepare({ ...submission, id: submission.id ?? id }, parts),
+      id => prepare({ ...submission, id: submission.id ?? id }, callerOf(ctx), parts),
     )
   })
 }

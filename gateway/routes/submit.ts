@@ -2,8 +2,11 @@
 
 import type { Context } from 'koa'
 import { type IdempotencyRecords, type KeyedRequest, onceOf } from '../../shared/redis-idempotency.ts'
-import { type TaskRecord, type TaskRequest, viewTask } from '../../shared/task.ts'
+import type { TaskRecord, TaskRequest } from '../../shared/task.ts'
 import type { TaskQueue } from '../../shared/task-queue.ts'
+import type { Caller } from '../access/caller.ts'
+import { requireMaySubmit } from '../access/rights.ts'
+import type { Tickets } from '../access/tickets.ts'
 import { markReplayed } from '../http/idempotency-key.ts'
 import { onlyOnce } from '../idempotency.ts'
 import type { GatewayMetrics } from '../metrics.ts'
@@ -16,6 +19,7 @@ export interface SubmitParts extends CheckParts, TaskDefaults {
   readonly queue: TaskQueue
   readonly idempotency: IdempotencyRecords
   readonly metrics: GatewayMetrics
+  readonly tickets: Tickets
 }
 
 /** A task as it is answered. */
@@ -26,12 +30,17 @@ export function accepted({ input: _, ...task }: TaskRecord): Accepted {
   return task
 }
 
-/** The task that a submission asks for. Throws what `checkSubmission` does; `path` is where it stands in the body. */
+/**
+ * The task that a submission asks for. Throws `forbidden` and what `checkSubmission` does; `path` is where it stands in
+ * the body.
+ */
 export async function prepare(
-  submission: Submission,
+  submission: Submission & { readonly id: string },
+  caller: Caller,
   parts: SubmitParts,
   path: readonly PropertyKey[] = [],
 ): Promise<TaskRequest> {
+  requireMaySubmit(caller, submission, path)
   return taskRequest(submission, await checkSubmission(submission, parts, path), parts)
 }
 
@@ -48,7 +57,7 @@ export async function submitTask(
   const { task, replayed } = await parts.gate.run(() => submitOnce(keyed, parts, request))
   if (replayed) markReplayed(ctx)
   else parts.metrics.tasksSubmitted.inc({ type: task.type })
-  const view = viewTask(task)
+  const view = parts.tickets.viewTask(ctx, task)
   ctx.status = 202
   ctx.set('Location', view.links.self)
   ctx.body = view

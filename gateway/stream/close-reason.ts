@@ -8,6 +8,7 @@ const CLOSE_REASONS = {
   slow: 'nothing could be written for too long: the client may resume',
   fault: 'the gateway failed: the client may resume',
   age: 'it was old enough: the client resumes, perhaps on a newer gateway',
+  expired: 'its credential has expired: the client needs another one',
   drain: 'the gateway is shutting down: the client resumes on another one',
 } as const
 

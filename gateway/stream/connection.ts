@@ -58,8 +58,9 @@ export class Connection {
   lastWriteAt = 0
   /** Nothing more fits into the socket. */
   blocked = false
-  /** When the connection is old enough to end, in ms of `performance.now()`. */
-  readonly expiresAt: number
+  /** When the connection is to end, in ms of `performance.now()`, and why. */
+  readonly endsAt: number
+  readonly endsFor: 'age' | 'expired'
   readonly #writeTimeoutMs: number
   readonly #socket: ViewerSocket
   readonly #chunked: boolean
@@ -71,19 +72,23 @@ export class Connection {
 
   /**
    * `socket` has had the head of the answer; its body is written here alone, in HTTP/1.1 chunks or, for a
-   * client of HTTP/1.0, as it is.
+   * client of HTTP/1.0, as it is. `expiresAt` is when its viewer's credential does, in ms since 1970; null = never.
    */
   constructor(
     socket: Socket,
     chunked: boolean,
     options: ViewerOptions,
     { writeTimeoutMs, maxAgeMs }: ConnectionLimits,
+    expiresAt: number | null,
     onClose: (connection: Connection, reason: CloseReason) => void,
   ) {
     this.#socket = socket
     this.#chunked = chunked
     this.#writeTimeoutMs = writeTimeoutMs
-    this.expiresAt = performance.now() + maxAgeMs * (1 - Math.random() / 2)
+    const ageMs = maxAgeMs * (1 - Math.random() / 2)
+    const lifeMs = expiresAt === null ? Infinity : expiresAt - Date.now()
+    this.endsAt = performance.now() + Math.min(ageMs, lifeMs)
+    this.endsFor = lifeMs < ageMs ? 'expired' : 'age'
     this.options = options
     this.#onClose = onClose
     this.#socket[VIEWER] = this
@@ -174,6 +179,15 @@ export class Connection {
     })
     this.write(chunkOf([frame]))
     if (type === 'gap') this.#cursorUnsent = false
+  }
+
+  /** Ends the response, since its viewer's credential has expired: tells so first, as a browser sees no more of it. */
+  expire(): void {
+    const { envelope, named } = this.options
+    const ofNoChannel = envelope || !named ? { channel: null, id: null } : null
+    const frame = controlFrame('credential-expired', {}, { cursor: null, envelope: ofNoChannel, named })
+    this.write(chunkOf([frame]))
+    this.end('expired')
   }
 
   /** Tells the client where it stands although no event says so, so that it resumes from here. */

@@ -29,6 +29,8 @@ export interface StreamRequest {
   readonly cursor: string | null
   /** Where channels begin that have no cursor; null = by their kind. */
   readonly origin: Origin | null
+  /** When the client's credential does, in ms since 1970; null = never. The stream ends with it. */
+  readonly expiresAt: number | null
 }
 
 /** The client waits this long before it reconnects. */
@@ -160,7 +162,8 @@ export class EventStreams {
     }
     const { chunkedEncoding } = response
     takeOver(response, socket)
-    const connection = new Connection(socket, chunkedEncoding, request.viewer, this.#limits, this.#closed)
+    const { viewer, expiresAt } = request
+    const connection = new Connection(socket, chunkedEncoding, viewer, this.#limits, expiresAt, this.#closed)
     this.#connections.add(connection)
     this.#metrics.connections.set(this.#connections.size)
     connection.write(chunkOf([openingFrame(RETRY_MS)]))
@@ -284,8 +287,10 @@ export class EventStreams {
   #tick(heartbeatMs: number): void {
     const now = performance.now()
     for (const connection of this.#connections) {
-      if (now >= connection.expiresAt) connection.end('age')
-      else if (now - connection.lastWriteAt >= heartbeatMs) connection.heartbeat()
+      if (now >= connection.endsAt) {
+        if (connection.endsFor === 'expired') connection.expire()
+        else connection.end('age')
+      } else if (now - connection.lastWriteAt >= heartbeatMs) connection.heartbeat()
     }
   }
 }

@@ -66,15 +66,22 @@ export function envelopeFrame(channel: string, event: ChannelEvent, cursor: stri
   return Buffer.from(`id: ${cursor}\n${named ? `event: ${event.type}\n` : ''}data: ${envelope}\n\n`)
 }
 
+/** Events of a connection, which stand in no log. */
+type ControlType = 'gap' | 'snapshot' | 'credential-expired'
+
 /** A control event, which stands in no log. `channel` is given where events come in envelopes. */
 export function controlFrame(
-  type: 'gap' | 'snapshot',
+  type: ControlType,
   data: object,
   {
     cursor,
     envelope,
     named,
-  }: { cursor: string | null; envelope: { channel: string; id: string } | null; named: boolean },
+  }: {
+    cursor: string | null
+    envelope: { channel: string | null; id: string | null } | null
+    named: boolean
+  },
 ): Buffer {
   const id = cursor === null ? '' : `id: ${cursor}\n`
   const body = envelope

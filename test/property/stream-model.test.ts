@@ -251,7 +251,10 @@ class Model {
       }
     })
     this.#sockets[which] = socket
-    await this.#gateways[where]!.open({ viewer: VIEWERS[which]!, cursor, origin: from }, socket)
+    await this.#gateways[where]!.open(
+      { viewer: VIEWERS[which]!, cursor, origin: from, expiresAt: null },
+      socket,
+    )
   }
 
   #cut(which: number): void {

@@ -72,10 +72,6 @@ describe('a path or method that is not served', () => {
     const names = answer.headers.get('allow')!.split(', ')
     expect(names.sort()).toEqual(allowed.split(', ').sort())
   })
-
-  test('tokens are not there', async () => {
-    expectProblem(await call(at('/v1/tokens'), { body: {} }), 404, 'not-found')
-  })
 })
 
 describe('a body', () => {

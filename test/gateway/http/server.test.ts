@@ -155,7 +155,14 @@ test('a stream is left alone however long it is silent', async () => {
     ctx.res.writeHead(200).flushHeaders()
     takeOver(ctx.res, socket)
     const viewer = { cursor: singleCursor('a'), envelope: false, named: true, types: null }
-    stream = new Connection(socket, true, viewer, { writeTimeoutMs: 60_000, maxAgeMs: 60_000 }, () => {})
+    stream = new Connection(
+      socket,
+      true,
+      viewer,
+      { writeTimeoutMs: 60_000, maxAgeMs: 60_000 },
+      null,
+      () => {},
+    )
   })
   const url = await serve(app, { ...QUICK, idleTimeoutMs: 100 })
   const viewer = await send(url, 'GET /stream HTTP/1.1\r\nHost: a\r\n\r\n')

@@ -36,7 +36,7 @@ async function watched() {
   await append('1')
   gateway.subscriber.reconnect()
   const viewer = { cursor: singleCursor(CHANNEL), envelope: false, named: true, types: null }
-  await gateway.open({ viewer, cursor: null, origin: 'earliest' }, socket)
+  await gateway.open({ viewer, cursor: null, origin: 'earliest', expiresAt: null }, socket)
   await gateway.settle()
   await seen('1')
   return { gateway, log, append, seen }

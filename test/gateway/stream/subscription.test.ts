@@ -21,7 +21,7 @@ const event = (data: string, type = 'n'): NewEvent => ({ type, time: Date.now(),
 function request(channels: string[], how: Partial<StreamRequest['viewer']> = {}): StreamRequest {
   const cursor = channels.length === 1 ? singleCursor(channels[0]!) : vectorCursor(channels)
   const viewer = { cursor, envelope: channels.length > 1, named: true, types: null, ...how }
-  return { viewer, cursor: null, origin: 'earliest' }
+  return { viewer, cursor: null, origin: 'earliest', expiresAt: null }
 }
 
 /** Opens a stream on a socket that takes nothing, until it is told to. */
