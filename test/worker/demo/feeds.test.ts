@@ -109,19 +109,20 @@ describe('a tick', () => {
   test('brings every feed on, two types of event in one append, and keeps ten minutes of them', async () => {
     const channels = { maxEvents: 10_000, ttlMs: KEPT_MS }
     const { tick } = feedSchedule(broker.redis, { channels, taskMaxEvents: 1 })
-    for (let dueAt = 1; dueAt <= 610; dueAt++) await tick(dueAt)
+    const earlier = counter.events(0, 0)
+    await broker.log.append(counter.channel, Array(700).fill(earlier).flat())
+    for (let dueAt = 1; dueAt <= 3; dueAt++) await tick(dueAt)
     expect(await broker.redis.xlen(logKey('demo:counter'))).toBe(600)
     expect(await broker.redis.pttl(logKey('demo:counter'))).toBeGreaterThan(0)
     expect(await broker.redis.pttl(feedKey('demo:counter'))).toBeGreaterThan(0)
 
-    const whole = { maxEvents: 1_000, maxBytes: 1_000_000 }
-    const named = (await broker.log.readPage('demo:named', 'earliest', whole)).events.slice(-2)
+    const named = (await broker.log.readPage('demo:named', 'earliest')).events.slice(-2)
     expect(named.map(event => [event.type, eventData(event)])).toEqual([
-      ['counter', { count: 610 }],
+      ['counter', { count: 3 }],
       ['clock', { time: named[1]?.time }],
     ])
     for (const symbol of Object.keys(START_PRICES))
-      expect(await broker.redis.xlen(logKey(`demo:stock:${symbol}`))).toBe(600)
+      expect(await broker.redis.xlen(logKey(`demo:stock:${symbol}`))).toBe(3)
   })
 })
 
@@ -133,11 +134,10 @@ test('a stock begins at its start, walks in cents and tells how far it has come'
     const seen = new Set([price])
     for (let n = 0; n < 1_000; n++) {
       price = stock.next(price)
-      expect(Math.round(price * 100) / 100).toBe(price)
-      expect(price).toBeGreaterThan(0)
       seen.add(price)
     }
     expect(seen.size).toBeGreaterThan(10)
+    expect([...seen].filter(seenPrice => !/^\d+(\.\d{1,2})?$/.test(String(seenPrice)))).toEqual([])
     const [event] = stock.events(start * 2, 7)
     expect(event).toMatchObject({ type: 'price', time: 7 })
     expect(JSON.parse(event?.data ?? '')).toMatchObject({
