@@ -1,19 +1,19 @@
 -- Does several appends as append-event.lua does one, each by itself: what one of them meets is no matter of the others.
--- Before it stands that script as `append(KEYS, ARGV)`.
+-- That script stands before this one.
 --
 -- KEYS     those of all appends, one after the other
--- ARGV     for each append: number of its keys, number of its arguments, its arguments
+-- ARGV     for each append: number of its keys, the append as JSON, data of each of its events
 -- returns  {answer, …}, with {'failed', message} for an append that failed; or the error of a server that does not
 --          write, by which clients know that they have to look for another one
 
 local answers, key, arg = {}, 1, 1
 while arg <= #ARGV do
-  local keys, args = tonumber(ARGV[arg]), tonumber(ARGV[arg + 1])
-  local _, answer = pcall(append, { unpack(KEYS, key, key + keys - 1) }, { unpack(ARGV, arg + 2, arg + 1 + args) })
+  local keys, append = tonumber(ARGV[arg]), cjson.decode(ARGV[arg + 1])
+  local _, answer = pcall(appendEvent, { unpack(KEYS, key, key + keys - 1) }, append, arg + 2)
   if type(answer) ~= 'table' then answer = { err = answer } end
   if answer.err and string.find(answer.err, '^READONLY') then return answer end
   answers[#answers + 1] = answer.err and { 'failed', answer.err } or answer
   key = key + keys
-  arg = arg + 2 + args
+  arg = arg + 2 + #append.events
 end
 return answers

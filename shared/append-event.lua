@@ -1,16 +1,21 @@
--- Appends events to a channel's log, all or nothing. For a task it first checks that the transition is allowed and
--- that the writer is not an older run (fencing), and updates the task's state in the same step.
+-- `appendEvent` appends events to a channel's log, all or nothing. For a task it first checks that the transition is
+-- allowed and that the writer is not an older run (fencing), and updates the task's state in the same step.
+-- append-to-log.lua stands before this; append-batch.lua, which stands behind it, calls it.
 --
--- KEYS[1]  the log (stream)
--- KEYS[2]  the task's state (hash); absent for other channels
--- the last one, where there is a fingerprint: what is remembered of an append that is done only once (string)
--- ARGV     those of append-to-log.lua, fingerprint of an append that is done only once ('' = of any other), how long
---          that is remembered in ms;
---          for a task then: allowed states separated by blanks ('' = the task must not exist yet),
---          run that must be the current one ('' = any), number of this write within the run ('' = none),
---          '1' to change nothing when the task is to be cancelled, time in ms to change nothing when the task
---          was to be started before it ('' = either way), number of fields to answer and their names, then pairs
---          of field and value to set in the state ('' as value deletes the field)
+-- keys     the log (stream); the task's state (hash), absent for other channels; what is remembered of an append that
+--          is done only once (string), absent for any other
+-- append   that of append-to-log.lua, with
+--   once   of an append that is done only once: {fingerprint, how long it is remembered in ms}
+--   task   of a task's log, what has to hold and what changes:
+--     from       allowed states separated by blanks ('' = the task must not exist yet)
+--     run        run that must be the current one; absent = any
+--     write      number of this write within the run; absent = none
+--     givesWay   whether to change nothing when the task is to be cancelled
+--     startBy    time in ms to change nothing when the task was to be started before it; absent = either way
+--     set        field, value, field, value, … to set in the state
+--     unset      fields to delete; absent = none
+--     returning  fields to answer; absent = none
+-- data     where in ARGV the events' data begin
 -- returns  {'ok', id of the first event, cancel flag ('' or '1'), channels for copies (JSON, '' = none),
 --            {value, …} of the fields}
 --          {'repeated', id of the last event, cancel flag, channels for copies}    this write was done before
@@ -19,59 +24,44 @@
 --          {'exists'} | {'unknown'} | {'fenced', state} | {'refused', state} | {'cancelling'}
 --                                                            nothing was changed
 
-local fingerprint, onceMs = ARGV[rest], ARGV[rest + 1]
-local once = fingerprint ~= '' and KEYS[#KEYS] or nil
-local state = KEYS[2] ~= once and KEYS[2] or nil
-local allowed, run, write, givesWay, startBy = unpack(ARGV, rest + 2, rest + 6)
-local firstAnswered = rest + 8
-local firstField = firstAnswered + (tonumber(ARGV[firstAnswered - 1]) or 0)
-local cancel, copies, last = '', '', nil
+local function appendEvent(keys, append, data)
+  local log, task = keys[1], append.task
+  local state = task and keys[2]
+  local once = append.once and keys[#keys]
+  local cancel, copies, last = '', '', nil
 
-local now = state and redis.call('HMGET', state, 'state', 'run', 'write', 'lastEventId', 'cancel', 'expiresAt', 'channels')
-if state then
-  last, cancel, copies = now[4], now[5] or '', now[7] or ''
-end
-
-if once then
-  local done = redis.call('GET', once)
-  if done then
-    local print, id = string.match(done, '^(%S+) (%S+)$')
-    if print ~= fingerprint then return { 'reused' } end
-    return { 'repeated', id, cancel, copies }
+  local now = state and redis.call('HMGET', state, 'state', 'run', 'write', 'lastEventId', 'cancel', 'expiresAt', 'channels')
+  if state then
+    last, cancel, copies = now[4], now[5] or '', now[7] or ''
   end
-end
 
-if state and allowed == '' then
-  if now[1] then return { 'exists' } end
-elseif state then
-  if not now[1] then return { 'unknown' } end
-  if run ~= '' and now[2] ~= run then return { 'fenced', now[1] } end
-  if write ~= '' and tonumber(write) <= tonumber(now[3] or 0) then return { 'repeated', last, cancel, copies } end
-  if not string.find(' ' .. allowed .. ' ', ' ' .. now[1] .. ' ', 1, true) then return { 'refused', now[1] } end
-  if givesWay == '1' and cancel == '1' then return { 'cancelling' } end
-  if startBy ~= '' and now[6] and tonumber(now[6]) <= tonumber(startBy) then return { 'refused', now[1] } end
-end
-
-local firstId, lastId = appendToLog(last)
-if firstId.err then return firstId end
-if once then redis.call('SET', once, fingerprint .. ' ' .. firstId, 'PX', onceMs) end
-if not state then return { 'ok', firstId } end
-
-local set, unset = { 'lastEventId', lastId }, {}
-if write ~= '' then
-  set[3], set[4] = 'write', write
-end
-for i = firstField, #ARGV, 2 do
-  if ARGV[i + 1] == '' then
-    unset[#unset + 1] = ARGV[i]
-  else
-    set[#set + 1], set[#set + 2] = ARGV[i], ARGV[i + 1]
+  if once then
+    local done = redis.call('GET', once)
+    if done then
+      local print, id = string.match(done, '^(%S+) (%S+)$')
+      if print ~= append.once[1] then return { 'reused' } end
+      return { 'repeated', id, cancel, copies }
+    end
   end
-end
-redis.call('HSET', state, unpack(set))
-if #unset > 0 then redis.call('HDEL', state, unpack(unset)) end
-if expireMs > 0 then redis.call('PEXPIRE', state, expireMs) end
 
-local values = nil
-if firstField > firstAnswered then values = redis.call('HMGET', state, unpack(ARGV, firstAnswered, firstField - 1)) end
-return { 'ok', firstId, cancel, copies, values }
+  if task and task.from == '' then
+    if now[1] then return { 'exists' } end
+  elseif task then
+    if not now[1] then return { 'unknown' } end
+    if task.run and tonumber(now[2]) ~= task.run then return { 'fenced', now[1] } end
+    if task.write and task.write <= tonumber(now[3] or 0) then return { 'repeated', last, cancel, copies } end
+    if not string.find(' ' .. task.from .. ' ', ' ' .. now[1] .. ' ', 1, true) then return { 'refused', now[1] } end
+    if task.givesWay and cancel == '1' then return { 'cancelling' } end
+    if task.startBy and now[6] and tonumber(now[6]) <= task.startBy then return { 'refused', now[1] } end
+  end
+
+  local firstId, lastId = appendToLog(log, append, data, last)
+  if firstId.err then return firstId end
+  if once then redis.call('SET', once, append.once[1] .. ' ' .. firstId, 'PX', append.once[2]) end
+  if not task then return { 'ok', firstId } end
+
+  redis.call('HSET', state, 'lastEventId', lastId, unpack(task.set))
+  if task.unset then redis.call('HDEL', state, unpack(task.unset)) end
+  if append.expireMs then redis.call('PEXPIRE', state, append.expireMs) end
+  return { 'ok', firstId, cancel, copies, task.returning and redis.call('HMGET', state, unpack(task.returning)) }
+end

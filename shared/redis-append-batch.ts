@@ -1,9 +1,32 @@
 // Sends appends that come at about the same time as one script, since a command costs its client more than an append
-// costs Redis. Each of them is answered by itself.
+// costs Redis. Each of them is answered by itself. The one caller of append-batch.lua.
 
 import { type Redis, ReplyError } from 'ioredis'
 
-export type Argument = string | number
+/**
+ * An append as append-to-log.lua and append-event.lua describe it; it is sent as JSON, since an argument of a command
+ * costs more than what it says. Texts in it are well-formed: of others Lua can't read the JSON.
+ */
+export interface Append {
+  readonly topic: string
+  readonly maxEvents: number
+  readonly expireMs: number | undefined
+  readonly known: string | undefined
+  readonly events: readonly (readonly [type: string, time: string, format: string])[]
+  readonly once: readonly [fingerprint: string, keptMs: number] | undefined
+  task: TaskCondition | undefined
+}
+
+interface TaskCondition {
+  readonly from: string
+  readonly run: number | undefined
+  readonly write: number | undefined
+  readonly givesWay: boolean | undefined
+  readonly startBy: number | undefined
+  readonly set: readonly string[]
+  readonly unset: readonly string[] | undefined
+  readonly returning: readonly string[] | undefined
+}
 
 /** What append-event.lua answers. */
 export type AppendReply = [
@@ -14,41 +37,46 @@ export type AppendReply = [
   values?: (string | null)[],
 ]
 
-interface Append {
+/** What waits to be sent. */
+interface Gathered {
   readonly keys: readonly string[]
-  readonly args: readonly Argument[]
+  readonly append: string
+  readonly data: readonly string[]
   resolve(reply: AppendReply): void
   reject(error: Error): void
 }
 
 interface BatchCommand {
-  millraceAppendBatch(numberOfKeys: number, args: Argument[]): Promise<AppendReply[]>
+  /** Arguments as one array: ioredis copies those that are spread several times. */
+  millraceAppendBatch(numberOfKeys: number, args: (string | number)[]): Promise<AppendReply[]>
 }
 
 /** Of one script, which nothing interrupts. */
 const MAX_APPENDS = 100
+/** A longer append goes by itself, so that no script is long. */
+const MAX_BATCHED_CHARS = 8 * 1024
 
 export class AppendBatch {
   readonly #redis: Redis & BatchCommand
   readonly #soon: (send: () => void) => void
-  #gathered: Append[] = []
+  #gathered: Gathered[] = []
 
   /**
-   * `append` is the text of append-event.lua and what it needs. What comes until `soon` calls back goes together:
-   * by `process.nextTick` what follows from one event of the loop, by `setImmediate` from one turn of it.
+   * `lua` is the text of append-batch.lua and what it needs. What comes until `soon` calls back goes together: by
+   * `process.nextTick` what follows from one event of the loop, by `setImmediate` from one turn of it.
    */
-  constructor(redis: Redis, append: string, batch: string, soon: (send: () => void) => void) {
-    redis.defineCommand('millraceAppendBatch', {
-      lua: `local function append(KEYS, ARGV)\n${append}\nend\n${batch}`,
-    })
+  constructor(redis: Redis, lua: string, soon: (send: () => void) => void) {
+    redis.defineCommand('millraceAppendBatch', { lua })
     this.#redis = redis as Redis & BatchCommand
     this.#soon = soon
   }
 
-  /** Rejects with what Redis says to this append, or to all that went with it. */
-  append(keys: readonly string[], args: readonly Argument[]): Promise<AppendReply> {
+  /** `data` is that of each event. Rejects with what Redis says to this append, or to all that went with it. */
+  append(keys: readonly string[], append: Append, data: readonly string[]): Promise<AppendReply> {
     return new Promise((resolve, reject) => {
-      if (this.#gathered.push({ keys, args, resolve, reject }) === 1) this.#soon(() => this.#send())
+      const gathered = { keys, append: JSON.stringify(append), data, resolve, reject }
+      if (isLong(gathered)) void this.#sendBatch([gathered])
+      else if (this.#gathered.push(gathered) === 1) this.#soon(() => this.#send())
     })
   }
 
@@ -59,12 +87,12 @@ export class AppendBatch {
       void this.#sendBatch(appends.slice(i, i + MAX_APPENDS))
   }
 
-  async #sendBatch(appends: readonly Append[]): Promise<void> {
-    const keys = appends.flatMap(append => append.keys)
-    const args: Argument[] = [...keys]
-    for (const append of appends) args.push(append.keys.length, append.args.length, ...append.args)
+  async #sendBatch(appends: readonly Gathered[]): Promise<void> {
+    const args: (string | number)[] = appends.flatMap(({ keys }) => keys)
+    const numberOfKeys = args.length
+    for (const { keys, append, data } of appends) args.push(keys.length, append, ...data)
     try {
-      const replies = await this.#redis.millraceAppendBatch(keys.length, args)
+      const replies = await this.#redis.millraceAppendBatch(numberOfKeys, args)
       for (const [i, { resolve, reject }] of appends.entries()) {
         const reply = replies[i] ?? []
         if (reply[0] === 'failed') reject(new ReplyError(reply[1] ?? ''))
@@ -74,4 +102,10 @@ export class AppendBatch {
       for (const { reject } of appends) reject(error as Error)
     }
   }
+}
+
+function isLong({ append, data }: Gathered): boolean {
+  let chars = append.length
+  for (const text of data) chars += text.length
+  return chars > MAX_BATCHED_CHARS
 }

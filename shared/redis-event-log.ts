@@ -1,6 +1,7 @@
-// The event log on Redis streams: the one caller of append-event.lua, append-step.lua, read-page.lua and new-epoch.lua.
+// The event log on Redis streams: the one caller of append-step.lua, read-page.lua and new-epoch.lua.
 
 import { readFileSync } from 'node:fs'
+import { toUSVString as wellFormed } from 'node:util'
 import type { ChainableCommander, Redis } from 'ioredis'
 import type { ChannelEvent, DataFormat, NewEvent } from './event.ts'
 import { taskChannel } from './event.ts'
@@ -18,14 +19,13 @@ import {
   type TaskWrite,
 } from './event-log.ts'
 import { copiedKey, feedKey, logKey, onceKey, taskKey, topicKey } from './keys.ts'
-import { AppendBatch, type AppendReply, type Argument } from './redis-append-batch.ts'
+import { type Append, AppendBatch, type AppendReply } from './redis-append-batch.ts'
 
 const lua = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8')
 
 interface ScriptCommands {
   /** Arguments as one array: ioredis copies those that are spread several times. */
-  millraceAppend(numberOfKeys: number, args: Argument[]): Promise<AppendReply>
-  millraceStep(args: Argument[]): Promise<[outcome: string, detail: string]>
+  millraceStep(args: (string | number)[]): Promise<[outcome: string, detail: string]>
   millraceNewEpoch(key: string, epoch: number, seq: number): Promise<null>
   millraceReadPage(key: string, after: string, maxEvents: number, maxBytes: number): unknown
   millraceReadPageBuffer(
@@ -52,9 +52,6 @@ interface StateStep {
   readonly keptMs: number
 }
 
-/** An append with longer arguments goes by itself, so that no script is long. */
-const MAX_BATCHED_CHARS = 8 * 1024
-
 /** Channels of which the last own append is remembered. */
 const MAX_REACHED = 10_000
 
@@ -72,17 +69,14 @@ export class RedisEventLog implements EventLog, CopyLog {
 
   /** `redis` stays the caller's: it is neither configured nor closed here. */
   constructor(redis: Redis, retention: EventLogRetention) {
-    const append = lua('./append-to-log.lua') + lua('./append-event.lua')
-    redis.defineCommand('millraceAppend', { lua: append })
-    redis.defineCommand('millraceStep', {
-      lua: lua('./append-to-log.lua') + lua('./append-step.lua'),
-      numberOfKeys: 2,
-    })
+    const append = lua('./append-to-log.lua')
+    const appendBatch = append + lua('./append-event.lua') + lua('./append-batch.lua')
+    redis.defineCommand('millraceStep', { lua: append + lua('./append-step.lua'), numberOfKeys: 2 })
     redis.defineCommand('millraceReadPage', { lua: lua('./read-page.lua'), numberOfKeys: 1, readOnly: true })
     redis.defineCommand('millraceNewEpoch', { lua: lua('./new-epoch.lua'), numberOfKeys: 1 })
     this.#redis = redis as Redis & ScriptCommands
-    this.#toTasks = new AppendBatch(redis, append, lua('./append-batch.lua'), process.nextTick)
-    this.#toChannels = new AppendBatch(redis, append, lua('./append-batch.lua'), setImmediate)
+    this.#toTasks = new AppendBatch(redis, appendBatch, process.nextTick)
+    this.#toChannels = new AppendBatch(redis, appendBatch, setImmediate)
     this.#retention = retention
   }
 
@@ -105,23 +99,23 @@ export class RedisEventLog implements EventLog, CopyLog {
 
   async appendToTask(taskId: string, events: readonly NewEvent[], write: TaskWrite): Promise<TaskAppend> {
     const channel = taskChannel(taskId)
-    const { from, run = '', unlessCancelled, unlessExpired = '', returning = [], once, expireMs = 0 } = write
+    const { once } = write
     const keys = [logKey(channel), taskKey(taskId), ...(once ? [onceKey(channel, once.key)] : [])]
-    const args = this.#appendArguments(channel, this.#retention.taskMaxEvents, expireMs, events)
-    args.push(...onceArguments(once))
-    args.push(from.join(' '), run, write.write ?? '', unlessCancelled ? '1' : '', unlessExpired)
-    args.push(returning.length, ...returning)
-    for (const field in write.set) args.push(field, write.set[field] ?? '')
-
-    const [outcome = '', detail = '', cancel, channels, values] = await (isLarge(args)
-      ? this.#redis.millraceAppend(keys.length, [...keys, ...args])
-      : this.#toTasks.append(keys, args))
+    const append = this.#append(channel, this.#retention.taskMaxEvents, write.expireMs, events, once)
+    append.task = conditionOf(write)
+    const [outcome = '', detail = '', cancel, channels, values] = await this.#toTasks.append(
+      keys,
+      append,
+      dataOf(events),
+    )
     const cancelRequested = cancel === '1'
     switch (outcome) {
       case 'ok': {
         // With its only event a log loses its task, and nothing follows the end of a task.
         const first =
-          from.length === 0 ? requirePosition(detail) : this.#noteReached(channel, detail, events.length)
+          write.from.length === 0
+            ? requirePosition(detail)
+            : this.#noteReached(channel, detail, events.length)
         if (write.expireMs !== undefined) this.#reached.delete(channel)
         if (channels) await this.#copies.append(taskId, parseChannels(channels), first, events)
         return { outcome, first, cancelRequested, ...(values && { values }) }
@@ -213,10 +207,11 @@ export class RedisEventLog implements EventLog, CopyLog {
     const [outcome, detail] = await this.#redis.millraceStep([
       logKey(channel),
       stateKey,
-      ...this.#appendArguments(channel, maxEvents, ttlMs, events),
       before,
       after,
       keptMs,
+      JSON.stringify(this.#append(channel, maxEvents, ttlMs, events)),
+      ...dataOf(events),
     ])
     if (outcome === 'moved') return detail
     this.#noteReached(channel, detail, events.length)
@@ -226,31 +221,31 @@ export class RedisEventLog implements EventLog, CopyLog {
   #appendToChannel(channel: string, events: readonly NewEvent[], once?: Once): Promise<AppendReply> {
     const { maxEvents, ttlMs } = this.#retention.channels
     const keys = [logKey(channel), ...(once ? [onceKey(channel, once.key)] : [])]
-    const args = this.#appendArguments(channel, maxEvents, ttlMs, events)
-    args.push(...onceArguments(once))
-    return isLarge(args)
-      ? this.#redis.millraceAppend(keys.length, [...keys, ...args])
-      : this.#toChannels.append(keys, args)
+    return this.#toChannels.append(
+      keys,
+      this.#append(channel, maxEvents, ttlMs, events, once),
+      dataOf(events),
+    )
   }
 
-  #appendArguments(
+  #append(
     channel: string,
     maxEvents: number,
-    expireMs: number,
+    expireMs: number | undefined,
     events: readonly NewEvent[],
-  ): Argument[] {
+    once?: Once,
+  ): Append {
     this.#appended += events.length
     const known = this.#reached.get(channel)
-    const args: Argument[] = [
-      'PUBLISH',
-      topicKey(channel),
+    return {
+      topic: topicKey(channel),
       maxEvents,
-      expireMs,
-      known ? formatPosition(known) : '',
-      events.length,
-    ]
-    for (const event of events) args.push(event.type, event.time, event.format, event.data)
-    return args
+      expireMs: expireMs || undefined,
+      known: known && formatPosition(known),
+      events: events.map(({ type, time, format }) => [type, String(time), format]),
+      once: once && [once.fingerprint, once.keptMs],
+      task: undefined,
+    }
   }
 
   /** Takes the answer to an append; the channel's next one tells Redis how far the log had come. */
@@ -266,14 +261,28 @@ export class RedisEventLog implements EventLog, CopyLog {
   }
 }
 
-function isLarge(args: readonly Argument[]): boolean {
-  let chars = 0
-  for (const arg of args) if (typeof arg === 'string') chars += arg.length
-  return chars > MAX_BATCHED_CHARS
+function dataOf(events: readonly NewEvent[]): string[] {
+  return events.map(({ data }) => data)
 }
 
-function onceArguments(once: Once | undefined): Argument[] {
-  return [once?.fingerprint ?? '', once?.keptMs ?? 0]
+function conditionOf(task: TaskWrite): Append['task'] {
+  const set = task.write === undefined ? [] : ['write', String(task.write)]
+  const unset: string[] = []
+  for (const field in task.set) {
+    const value = task.set[field] ?? null
+    if (value === null) unset.push(field)
+    else set.push(field, wellFormed(String(value)))
+  }
+  return {
+    from: task.from.join(' '),
+    run: task.run,
+    write: task.write,
+    givesWay: task.unlessCancelled,
+    startBy: task.unlessExpired,
+    set,
+    unset: unset.length > 0 ? unset : undefined,
+    returning: task.returning,
+  }
 }
 
 function toEvent([id, fields]: RawEntry): ChannelEvent {

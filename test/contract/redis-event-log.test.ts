@@ -80,6 +80,19 @@ test('what one append to a task meets is no matter of those that go along with i
   for (const id of ids.filter((_, i) => i !== 7)) expect(await redis.xlen(logKey(`task:${id}`))).toBe(1)
 })
 
+test('text of every kind is kept, and what is not well-formed harms no append that goes along with it', async () => {
+  const create = (id: string, callbackUrl: string) =>
+    log.appendToTask(id, [{ type: 'queued', time: 1, format: 'json', data: '{}' }], {
+      from: [],
+      set: { id, state: 'queued', callbackUrl },
+    })
+  const odd = '\u0000\u001f"\\/\u2028 €😀'
+  const answers = await Promise.all([create('odd', odd), create('half', 'a\ud83d'), create('plain', 'b')])
+  expect(answers.map(({ outcome }) => outcome)).toEqual(['ok', 'ok', 'ok'])
+  expect(await redis.hget(taskKey('odd'), 'callbackUrl')).toBe(odd)
+  expect(await redis.hget(taskKey('half'), 'callbackUrl')).toBe('a\ufffd')
+})
+
 test('appends that together are long do not become one long script', async () => {
   const create = (id: string, input: string) =>
     log.appendToTask(id, [{ type: 'queued', time: 1, format: 'json', data: '{}' }], {
