@@ -10,6 +10,8 @@ const RETRY_CAP_MS = 500
 const COMMON = {
   protocol: 3,
   enableReadyCheck: true,
+  // The connection's name says enough, and servers before 7.2 don't know the command.
+  disableClientInfo: true,
   retryStrategy: (times: number) => Math.min(times * 50, RETRY_CAP_MS) * (0.5 + Math.random() / 2),
   reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
 } satisfies RedisOptions

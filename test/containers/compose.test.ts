@@ -86,6 +86,36 @@ describeInDocker(`docker compose up ${SCALE.join(' ')}`, () => {
     })
   })
 
+  test.each(['lb', 'gateway', 'worker', 'redis'])(
+    'runs %s as an ordinary user without any rights of root, on files that it can not change',
+    async service => {
+      const look = 'id -u; grep -E "^(CapEff|CapBnd|NoNewPrivs):" /proc/1/status; touch /x /usr/x 2>&1; true'
+      const [container = ''] = await containersOf(service)
+      const [user, ...lines] = (await docker(['exec', container, 'sh', '-c', look])).trim().split('\n')
+      expect(Number(user)).toBeGreaterThan(0)
+      expect(lines.map(line => line.replace(/\s+/g, ' '))).toEqual([
+        'CapEff: 0000000000000000',
+        'CapBnd: 0000000000000000',
+        'NoNewPrivs: 1',
+        expect.stringContaining('Read-only file system'),
+        expect.stringContaining('Read-only file system'),
+      ])
+    },
+  )
+
+  test('keeps Redis to those who need it and know its password', async () => {
+    const ask = (service: string, command: string) => compose('exec', '-T', service, 'sh', '-c', command)
+    expect(await ask('redis', 'redis-cli ping')).toContain('PONG')
+    expect(await ask('redis', 'unset REDISCLI_AUTH; redis-cli ping 2>&1')).toContain('NOAUTH')
+    expect(await ask('redis', 'REDISCLI_AUTH=wrong redis-cli ping 2>&1')).toContain('NOAUTH')
+    const [container = ''] = await containersOf('redis')
+    expect((await docker(['port', container])).trim()).toBe('')
+    const reached = (service: string) =>
+      ask(service, 'getent hosts redis >/dev/null && echo reached || echo unknown')
+    expect((await reached('gateway')).trim()).toBe('reached')
+    expect((await reached('lb')).trim()).toBe('unknown')
+  })
+
   test('resumes a stream on another gateway when the one that serves it is killed', async () => {
     const task = await submit(40, 250)
     const viewer = await watch(task)
