@@ -24,6 +24,8 @@ import { assignRequestId } from './http/request-id.ts'
 import { requestLog } from './http/request-log.ts'
 import { securityHeaders } from './http/security-headers.ts'
 import type { InputValidator } from './input-validator.ts'
+import type { ClientOf } from './limits/clients.ts'
+import type { RateLimit } from './limits/rate-limit.ts'
 import type { GatewayMetrics } from './metrics.ts'
 import type { RedisGate } from './redis-gate.ts'
 import { cancelTaskRoute } from './routes/cancel-task.ts'
@@ -59,8 +61,9 @@ export interface AppParts extends TaskDefaults {
   readonly streams: EventStreams
   readonly health: HealthChecks
   readonly origins: AllowedOrigins
+  readonly clientOf: ClientOf
   /** Null where any rate will do. */
-  readonly limitRate: Middleware | null
+  readonly rateLimit: RateLimit | null
   readonly pages: Middleware
   readonly metrics: GatewayMetrics
   readonly logger: Logger
@@ -76,10 +79,11 @@ export function createApp(parts: AppParts): Koa {
   app.use(answerProblems(parts.logger))
   app.use(refuseCrossSite(parts.origins))
   if (parts.credentials) {
+    if (parts.rateLimit) app.use(parts.rateLimit.strangers)
     app.use(authenticate(parts.credentials, parts.origins))
     guardRoutes(router)
   }
-  if (parts.limitRate) app.use(parts.limitRate)
+  if (parts.rateLimit) app.use(parts.rateLimit.requests)
   app.use(router.routes())
   app.use(router.allowedMethods())
   app.use(parts.pages)

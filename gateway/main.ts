@@ -34,6 +34,8 @@ import { AllowedOrigins } from './http/allowed-origins.ts'
 import { servePages } from './http/pages.ts'
 import { InputValidator } from './input-validator.ts'
 import { ClientAddresses } from './limits/client-addresses.ts'
+import { identifyClients } from './limits/clients.ts'
+import { OpenConnections } from './limits/open-connections.ts'
 import { limitRate } from './limits/rate-limit.ts'
 import { createGatewayMetrics, readWork } from './metrics.ts'
 import { RedisGate } from './redis-gate.ts'
@@ -43,6 +45,9 @@ import { TaskTypeCache } from './task-type-cache.ts'
 
 /** The start waits this long for Redis, so that the first requests meet it; past it the gateway starts without. */
 const REDIS_WAIT_MS = 1_000
+
+/** Connections that a gateway takes beyond those of its streams. */
+const CONNECTIONS_FOR_REQUESTS = 10_000
 
 // By the package's own name, since the source and the build lie at different depths.
 const PAGES = join(dirname(createRequire(import.meta.url).resolve('millrace/package.json')), 'web')
@@ -59,7 +64,7 @@ runProcess(async () => {
   const subscriber = connectRedis(config.REDIS_URL, 'subscriber', logger)
   lifecycle.onStop('subscriber', async () => subscriber.disconnect())
 
-  const addresses = new ClientAddresses(config.MILLRACE_TRUSTED_PROXIES)
+  const clientOf = identifyClients(new ClientAddresses(config.MILLRACE_TRUSTED_PROXIES))
   const { MILLRACE_RATE_LIMIT: requestsPerSecond } = config
   const counter = requestsPerSecond > 0 ? connectRedis(config.REDIS_URL, 'counter', logger) : null
   lifecycle.onStop('counter', async () => counter?.disconnect())
@@ -77,7 +82,13 @@ runProcess(async () => {
   lifecycle.onStop('schedules', () => schedules.close())
 
   const access = new Access(config, redis, logger)
-  const streams = new EventStreams({ config, redis, subscriber, log, tasks, logger, metrics })
+  const openLimits = {
+    inAll: config.MILLRACE_MAX_CONNECTIONS,
+    ofCaller: config.MILLRACE_MAX_CONNECTIONS_PER_CALLER,
+    ofAddress: config.MILLRACE_MAX_CONNECTIONS_PER_ADDRESS,
+  }
+  const open = new OpenConnections(openLimits, reason => metrics.connectionsRefused.inc({ reason }))
+  const streams = new EventStreams({ config, redis, subscriber, log, tasks, open, logger, metrics })
   const health = gatewayHealth(redis, streams)
   const app = createApp({
     gate: new RedisGate(redis),
@@ -93,7 +104,8 @@ runProcess(async () => {
     streams,
     health,
     origins,
-    limitRate: counter && limitRate({ redis: counter, addresses, requestsPerSecond }),
+    clientOf,
+    rateLimit: counter && limitRate({ redis: counter, clientOf, requestsPerSecond }),
     pages: await servePages(PAGES),
     metrics,
     logger,
@@ -109,9 +121,10 @@ runProcess(async () => {
   const opsServer = await startOpsServer(ops, registry, health)
   lifecycle.onStop('ops server', () => opsServer.stop())
 
-  // As many again as there may be streams, for everything else.
-  const maxConnections = 2 * config.MILLRACE_MAX_CONNECTIONS
-  const server = new GatewayServer(app, { ...SERVER_LIMITS, maxConnections })
+  const maxConnections = config.MILLRACE_MAX_CONNECTIONS + CONNECTIONS_FOR_REQUESTS
+  const server = new GatewayServer(app, { ...SERVER_LIMITS, maxConnections }, () =>
+    metrics.connectionsRefused.inc({ reason: 'sockets' }),
+  )
   lifecycle.onStop('requests under way', () => server.finish())
   await streams.start()
   lifecycle.onStop('event streams', () => streams.stop())

@@ -21,6 +21,12 @@ export function createGatewayMetrics(registry: Registry) {
       labelNames: ['reason'],
       registers,
     }),
+    connectionsRefused: new Counter({
+      name: 'millrace_connections_refused_total',
+      help: 'Connections, event streams and waits that were refused, by the bound that was met.',
+      labelNames: ['reason'],
+      registers,
+    }),
     channelsActive: new Gauge({
       name: 'millrace_channels_active',
       help: 'Channels that at least one open event stream follows.',

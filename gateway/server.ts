@@ -37,7 +37,7 @@ export const SERVER_LIMITS: ServerLimits = {
   keepAliveMs: 75_000,
   idleTimeoutMs: 75_000,
   maxHeaders: 100,
-  maxConnections: 40_000,
+  maxConnections: 30_000,
   finishMs: 5_000,
 }
 
@@ -49,7 +49,8 @@ export class GatewayServer {
   readonly #limits: ServerLimits
   #closed: Promise<void> | null = null
 
-  constructor(app: Koa, limits: ServerLimits = SERVER_LIMITS) {
+  /** `onDrop` hears of each connection too many. */
+  constructor(app: Koa, limits: ServerLimits = SERVER_LIMITS, onDrop = () => {}) {
     this.#limits = limits
     const answer = app.callback()
     this.#server = createServer(
@@ -66,6 +67,7 @@ export class GatewayServer {
       },
     )
     this.#server.maxConnections = limits.maxConnections
+    this.#server.on('drop', onDrop)
     this.#server.timeout = limits.idleTimeoutMs
     this.#server.on('clientError', refuseConnection)
   }

@@ -130,6 +130,12 @@ const gateway = z.object({
     .describe(
       'Event streams of one gateway, requests that wait for a task counted with them; a further one is answered 503, so that a load balancer tries another gateway.',
     ),
+  MILLRACE_MAX_CONNECTIONS_PER_CALLER: count(0, 1_000_000)
+    .default(10_000)
+    .describe('Those of one caller on one gateway; 0: any number.'),
+  MILLRACE_MAX_CONNECTIONS_PER_ADDRESS: count(0, 1_000_000)
+    .default(10_000)
+    .describe('Those of one address, or /64 of IPv6, on one gateway; 0: any number.'),
   MILLRACE_HEARTBEAT_MS: milliseconds(100, 600_000)
     .default(15_000)
     .describe('A silent event stream gets a comment this often.'),

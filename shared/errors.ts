@@ -29,6 +29,7 @@ export type ErrorCode =
   | 'headers-too-large'
   | 'request-timeout'
   | 'rate-limited'
+  | 'too-many-connections'
   | 'redis-unavailable'
   | 'gateway-full'
   | 'shutting-down'

@@ -33,8 +33,8 @@ const ROLES = {
   counter: {
     maxRetriesPerRequest: 1,
     commandTimeout: COUNT_TIMEOUT_MS,
-    // Once one count was late, the others don't wait until Redis is back.
-    socketTimeout: COUNT_TIMEOUT_MS,
+    // From then on none waits until Redis is back. Longer than a busy gateway may take to come to an answer.
+    socketTimeout: 1_000,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
   },

@@ -41,6 +41,7 @@ export const PROBLEMS: Readonly<Record<ErrorCode, Problem>> = {
   'idempotency-key-reused': { status: 422, title: 'The idempotency key belongs to another request' },
   'invalid-channel': { status: 422, title: 'The channel name is not valid' },
   'rate-limited': { status: 429, title: 'Too many requests', retryAfterSeconds: 1 },
+  'too-many-connections': { status: 429, title: 'Too many open connections', retryAfterSeconds: 5 },
   'headers-too-large': { status: 431, title: 'The headers are too large' },
   internal: { status: 500, title: 'Something went wrong' },
   'redis-unavailable': { status: 503, title: 'Redis is away', retryAfterSeconds: 1 },

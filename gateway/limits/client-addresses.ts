@@ -82,7 +82,7 @@ function withoutPort(hop: string): string {
 }
 
 function networkOf(address: Address): string {
-  if (address.kind() === 'ipv4') return address.toString()
+  if (address.kind() === 'ipv4' || address.range() === 'loopback') return address.toString()
   const { parts } = address as ipaddr.IPv6
   return `${parts
     .slice(0, 4)

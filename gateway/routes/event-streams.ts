@@ -10,6 +10,7 @@ import type { TaskStore } from '../../shared/redis-tasks.ts'
 import { TASK_ID } from '../../shared/task.ts'
 import { callerOf } from '../access/caller.ts'
 import { checkQuery, invalid } from '../http/checked-request.ts'
+import type { ClientOf } from '../limits/clients.ts'
 import type { RedisGate } from '../redis-gate.ts'
 import { type CursorCodec, singleCursor, vectorCursor } from '../stream/cursor.ts'
 import type { EventStreams } from '../stream/event-streams.ts'
@@ -42,6 +43,7 @@ interface Dependencies {
   readonly log: EventLog
   readonly tasks: TaskStore
   readonly gate: RedisGate
+  readonly clientOf: ClientOf
 }
 
 export function eventStreamRoutes(router: Router, dependencies: Dependencies): void {
@@ -83,6 +85,7 @@ async function answer(
         cursor: ctx.get('Last-Event-ID') || cursorText,
         origin,
         expiresAt: callerOf(ctx).expiresAt,
+        client: dependencies.clientOf(ctx),
       })
     }
     case 'application/json': {

@@ -7,6 +7,7 @@ import type { TaskStore } from '../../shared/redis-tasks.ts'
 import { isTerminal, TASK_ID } from '../../shared/task.ts'
 import type { Tickets } from '../access/tickets.ts'
 import { preferredWait } from '../http/prefer-wait.ts'
+import type { ClientOf } from '../limits/clients.ts'
 import type { RedisGate } from '../redis-gate.ts'
 import type { EventStreams } from '../stream/event-streams.ts'
 
@@ -15,9 +16,10 @@ interface ReadParts {
   readonly tasks: TaskStore
   readonly streams: EventStreams
   readonly tickets: Tickets
+  readonly clientOf: ClientOf
 }
 
-export function readTaskRoute(router: Router, { gate, tasks, streams, tickets }: ReadParts): void {
+export function readTaskRoute(router: Router, { gate, tasks, streams, tickets, clientOf }: ReadParts): void {
   const read = async (id: string) => {
     const task = await gate.run(() => tasks.load(id))
     if (!task) throw unknownTask()
@@ -33,6 +35,7 @@ export function readTaskRoute(router: Router, { gate, tasks, streams, tickets }:
     let task = await read(id)
     if (waitSeconds && !isTerminal(task.state)) {
       await streams.waits.untilEnded(id, {
+        client: clientOf(ctx),
         timeoutMs: waitSeconds * 1_000,
         signal: whileWaited(ctx),
         hasEnded: () => hasEnded(id),

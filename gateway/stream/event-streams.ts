@@ -13,6 +13,8 @@ import type { EventLog } from '../../shared/event-log.ts'
 import type { Logger } from '../../shared/log.ts'
 import type { TaskStore } from '../../shared/redis-tasks.ts'
 import { isTerminal, type TaskState, viewTask } from '../../shared/task.ts'
+import type { Client } from '../limits/clients.ts'
+import type { OpenConnections } from '../limits/open-connections.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import type { CloseReason } from './close-reason.ts'
 import { Connection, type ConnectionLimits, type ViewerOptions } from './connection.ts'
@@ -31,6 +33,7 @@ export interface StreamRequest {
   readonly origin: Origin | null
   /** When the client's credential does, in ms since 1970; null = never. The stream ends with it. */
   readonly expiresAt: number | null
+  readonly client: Client
 }
 
 /** The client waits this long before it reconnects. */
@@ -55,6 +58,8 @@ interface Dependencies {
   readonly subscriber: Redis
   readonly log: EventLog
   readonly tasks: TaskStore
+  /** Requests that wait for the end of a task count as streams. */
+  readonly open: OpenConnections
   readonly logger: Logger
   readonly metrics: GatewayMetrics
 }
@@ -63,29 +68,30 @@ interface Dependencies {
 type Ends = ReadonlyMap<string, Position>
 
 export class EventStreams {
-  /** Requests that wait for the end of a task count as streams. */
   readonly waits: TaskWaits
   readonly #config: GatewayConfig
   readonly #tasks: TaskStore
   readonly #logger: Logger
   readonly #metrics: GatewayMetrics
   readonly #hub: Hub
-  readonly #connections = new Set<Connection>()
+  readonly #open: OpenConnections
+  readonly #connections = new Map<Connection, Client>()
   readonly #context: SubscriptionContext
   readonly #limits: ConnectionLimits
   #ticker: NodeJS.Timeout | undefined
   #draining = false
 
-  constructor({ config, redis, subscriber, log, tasks, logger, metrics }: Dependencies) {
+  constructor({ config, redis, subscriber, log, tasks, open, logger, metrics }: Dependencies) {
     this.#config = config
     this.#tasks = tasks
+    this.#open = open
     this.#logger = logger
     this.#metrics = metrics
     this.#hub = new Hub({ redis, subscriber, log, logger, metrics })
     this.waits = new TaskWaits({
       hub: this.#hub,
       redis,
-      hasRoom: () => this.#hasRoom,
+      open,
       onChannels: () => metrics.channelsActive.set(this.#hub.channels),
     })
     this.#limits = {
@@ -124,7 +130,7 @@ export class EventStreams {
     this.#draining = true
     this.waits.stop()
     await Promise.all(
-      [...this.#connections].map(async connection => {
+      [...this.#connections.keys()].map(async connection => {
         await delay(Math.random() * this.#config.MILLRACE_DRAIN_MS)
         connection.write(chunkOf([retryFrame(Math.round(RETRY_MS * (0.5 + Math.random())))]))
         connection.end('drain')
@@ -137,10 +143,10 @@ export class EventStreams {
   /**
    * Opens a stream on a response that has nothing sent yet; it then belongs to the stream. Answers `ended`,
    * with the response untouched, when the client has seen all there will ever be. Throws `task-not-found`,
-   * `gateway-full` or `shutting-down`.
+   * `gateway-full`, `too-many-connections` or `shutting-down`.
    */
   async open(request: StreamRequest, response: ServerResponse): Promise<'open' | 'ended'> {
-    this.#admit()
+    this.#admit(request.client)
     const ends = await this.#ends(request).catch(error => {
       if (error instanceof MillraceError) throw error
       // Redis is away: an EventSource would give up for good on an error, so the stream waits instead.
@@ -151,7 +157,7 @@ export class EventStreams {
     const socket = response.socket ?? ((await once(response, 'socket')) as [Socket])[0]
     if (socket.destroyed) return 'open'
     // Others may have come meanwhile, or the end of this gateway.
-    this.#admit()
+    this.#admit(request.client)
     // What is at hand in this turn of the loop leaves with the head, in one write.
     socket.cork()
     setImmediate(() => socket.uncork())
@@ -162,9 +168,10 @@ export class EventStreams {
     }
     const { chunkedEncoding } = response
     takeOver(response, socket)
-    const { viewer, expiresAt } = request
+    const { viewer, client, expiresAt } = request
     const connection = new Connection(socket, chunkedEncoding, viewer, this.#limits, expiresAt, this.#closed)
-    this.#connections.add(connection)
+    this.#open.add(client)
+    this.#connections.set(connection, client)
     this.#metrics.connections.set(this.#connections.size)
     connection.write(chunkOf([openingFrame(RETRY_MS)]))
     this.#run(connection, request, ends).catch(error => {
@@ -174,13 +181,9 @@ export class EventStreams {
     return 'open'
   }
 
-  #admit(): void {
+  #admit(client: Client): void {
     if (this.#draining) throw new MillraceError('shutting-down', 'the gateway is shutting down')
-    if (!this.#hasRoom) throw new MillraceError('gateway-full', 'the gateway has no room for another stream')
-  }
-
-  get #hasRoom(): boolean {
-    return this.#connections.size + this.waits.size < this.#config.MILLRACE_MAX_CONNECTIONS
+    this.#open.admit(client)
   }
 
   async #run(connection: Connection, request: StreamRequest, knownEnds: Ends | null): Promise<void> {
@@ -277,6 +280,7 @@ export class EventStreams {
   }
 
   readonly #closed = (connection: Connection, reason: CloseReason): void => {
+    this.#open.remove(this.#connections.get(connection)!)
     this.#connections.delete(connection)
     for (const subscription of connection.subscriptions) this.#hub.detach(subscription)
     this.#metrics.connections.set(this.#connections.size)
@@ -286,7 +290,7 @@ export class EventStreams {
 
   #tick(heartbeatMs: number): void {
     const now = performance.now()
-    for (const connection of this.#connections) {
+    for (const connection of this.#connections.keys()) {
       if (now >= connection.endsAt) {
         if (connection.endsFor === 'expired') connection.expire()
         else connection.end('age')

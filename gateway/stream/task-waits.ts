@@ -2,9 +2,10 @@
 // look at the task, and so does everything that could have kept it from coming.
 
 import type { Redis } from 'ioredis'
-import { MillraceError } from '../../shared/errors.ts'
 import { taskChannel } from '../../shared/event.ts'
 import { isTerminal } from '../../shared/task.ts'
+import type { Client } from '../limits/clients.ts'
+import type { OpenConnections } from '../limits/open-connections.ts'
 import type { Feed, Follower } from './feed.ts'
 import type { Hub } from './hub.ts'
 
@@ -15,13 +16,13 @@ interface TaskWaitsParts {
   readonly hub: Hub
   /** For commands. */
   readonly redis: Redis
-  /** Whether this gateway can hold another connection open. */
-  hasRoom(): boolean
+  readonly open: OpenConnections
   /** The number of channels that are followed has changed. */
   onChannels(): void
 }
 
 interface WaitRequest {
+  readonly client: Client
   readonly timeoutMs: number
   /** Aborted when nobody waits any more. */
   readonly signal: AbortSignal
@@ -37,10 +38,6 @@ export class TaskWaits {
 
   constructor(parts: TaskWaitsParts) {
     this.#parts = parts
-  }
-
-  get size(): number {
-    return this.#waits.size
   }
 
   start(): void {
@@ -60,12 +57,14 @@ export class TaskWaits {
 
   /**
    * Resolves when the task has ended, or when there is no more time to wait for it: the time is over, the signal aborts,
-   * the gateway shuts down. Throws what `hasEnded` throws, and `gateway-full`.
+   * the gateway shuts down. Throws what `hasEnded` throws, `gateway-full` and
+   * `too-many-connections`.
    */
-  async untilEnded(taskId: string, { timeoutMs, signal, hasEnded }: WaitRequest): Promise<void> {
-    const { hub, hasRoom } = this.#parts
+  async untilEnded(taskId: string, { client, timeoutMs, signal, hasEnded }: WaitRequest): Promise<void> {
+    const { hub, open } = this.#parts
     if (this.#stopped || signal.aborted) return
-    if (!hasRoom()) throw new MillraceError('gateway-full', 'the gateway has no room for another wait')
+    open.admit(client)
+    open.add(client)
     const wait = new TaskWait(hub.feed(taskChannel(taskId)))
     const end = (): void => wait.end()
     const timer = setTimeout(end, timeoutMs)
@@ -84,6 +83,7 @@ export class TaskWaits {
       clearTimeout(timer)
       signal.removeEventListener('abort', end)
       this.#leave(wait)
+      open.remove(client)
     }
   }
 

@@ -8,6 +8,7 @@ import { Duplex } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { Registry } from 'prom-client'
+import { OpenConnections } from '../../gateway/limits/open-connections.ts'
 import { createGatewayMetrics } from '../../gateway/metrics.ts'
 import { EventStreams, type StreamRequest } from '../../gateway/stream/event-streams.ts'
 import { gatewayConfig } from '../../shared/config.ts'
@@ -113,6 +114,9 @@ export class MemorySocket extends Duplex {
   }
 }
 
+/** All come from one client. */
+export type AskedStream = Omit<StreamRequest, 'client'>
+
 export class MemoryGateway {
   readonly subscriber = new MemorySubscriber()
   readonly streams: EventStreams
@@ -134,6 +138,7 @@ export class MemoryGateway {
       subscriber: this.subscriber as unknown as Redis,
       log: view,
       tasks: tasks as unknown as TaskStore,
+      open: new OpenConnections({ inAll: Infinity, ofCaller: 0, ofAddress: 0 }, () => {}),
       logger: createLogger('gateway', 'silent'),
       metrics: createGatewayMetrics(this.registry),
     })
@@ -145,7 +150,7 @@ export class MemoryGateway {
   }
 
   /** Opens a stream on a socket; `ended` instead of a stream when there will be nothing more. */
-  async open(request: StreamRequest, socket: MemorySocket): Promise<'open' | 'ended'> {
+  async open(request: AskedStream, socket: MemorySocket): Promise<'open' | 'ended'> {
     const response = {
       socket,
       req: { method: 'GET' },
@@ -153,7 +158,8 @@ export class MemoryGateway {
       writeHead: () => response,
       flushHeaders: () => undefined,
     }
-    return this.streams.open(request, response as unknown as ServerResponse)
+    const client = { caller: null, address: '127.0.0.1' }
+    return this.streams.open({ ...request, client }, response as unknown as ServerResponse)
   }
 
   /** Lets everything through until nothing moves any more. */

@@ -25,6 +25,7 @@ describe("a client's address", () => {
     ['it comes as IPv6', '', '::ffff:1.2.3.4', undefined, '1.2.3.4'],
     ['the peer comes as IPv6', '10.0.0.1', '::ffff:10.0.0.1', '::ffff:1.2.3.4', '1.2.3.4'],
     ['the range is of IPv6', 'fd00::/8', 'fd12::1', '2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['it is of this machine', '', '::1', undefined, '::1'],
     ['it has left', '', '', '1.2.3.4', 'unknown'],
   ])('when %s', (_, trusted, peer, forwarded, address) => {
     expect(of(trusted, peer, forwarded)).toBe(address)

@@ -9,6 +9,7 @@ import { openViewer } from '../../support/viewer.ts'
 
 const LIMIT = 3
 const HELD_S = 1_000
+const ENV = { MILLRACE_RATE_LIMIT: String(LIMIT), MILLRACE_TRUSTED_PROXIES: '127.0.0.0/8' }
 
 let server: TestRedis
 let redis: Redis
@@ -19,8 +20,7 @@ beforeAll(async () => {
   redis = new Redis(server.url)
   // It is stopped once.
   redis.on('error', () => undefined)
-  const env = { MILLRACE_RATE_LIMIT: String(LIMIT), MILLRACE_TRUSTED_PROXIES: '127.0.0.0/8' }
-  gateways = await Promise.all([1, 2].map(() => startGateway({ redisUrl: server.url, env })))
+  gateways = await Promise.all([1, 2].map(() => startGateway({ redisUrl: server.url, env: ENV })))
 })
 
 afterAll(async () => {
@@ -112,6 +112,28 @@ test('a flood costs Redis nothing', async () => {
   await useUp('192.0.2.9')
   for (let i = 0; i < 5; i++) expect((await ask('192.0.2.9')).status).toBe(429)
   expect(await redis.get(keyOf('192.0.2.9'))).toBe(String(LIMIT))
+})
+
+test('callers have each their own, from whatever address; one who is not known has that of its address', async () => {
+  const keys = ['one', 'two'].map(name => `${name}:${name}-0123456789abcdef`)
+  const guarded = await startGateway({
+    redisUrl: server.url,
+    env: { ...ENV, MILLRACE_AUTH: 'on', MILLRACE_API_KEYS: keys.join(',') },
+  })
+  const as = (name: string, address: string) =>
+    call(`${guarded.url}/v1/task-types`, {
+      headers: { 'X-Forwarded-For': address, Authorization: `Bearer ${name}-0123456789abcdef` },
+    })
+  await redis.set('mr:rate:c:key:one', 0, 'EX', HELD_S)
+  for (let i = 0; i < LIMIT; i++) expect((await as('one', `192.0.2.${20 + i}`)).status).toBe(200)
+  expectProblem(await as('one', '192.0.2.30'), 429, 'rate-limited')
+
+  await hold('192.0.2.31')
+  for (let i = 0; i < LIMIT; i++) expectProblem(await as(`guess${i}`, '192.0.2.31'), 401, 'unauthorized')
+  expectProblem(await as('guess', '192.0.2.31'), 429, 'rate-limited')
+  expect((await as('two', '192.0.2.31')).status).toBe(200)
+  expect((await call(`${guarded.url}/health/ready`)).status).toBe(200)
+  await guarded.stop()
 })
 
 test('without a limit nothing is counted or said', async () => {

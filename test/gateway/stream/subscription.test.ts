@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
 import { singleCursor, vectorCursor } from '../../../gateway/stream/cursor.ts'
-import type { StreamRequest } from '../../../gateway/stream/event-streams.ts'
 import type { NewEvent } from '../../../shared/event.ts'
 import { formatPosition, type Position } from '../../../shared/event-id.ts'
 import { MemoryEventLog } from '../../support/memory-event-log.ts'
-import { MemoryGateway, MemorySocket } from '../../support/memory-gateway.ts'
+import { type AskedStream, MemoryGateway, MemorySocket } from '../../support/memory-gateway.ts'
 import { until } from '../../support/until.ts'
 
 const MAX_BUFFERED_BYTES = 1024 * 1024
@@ -18,7 +17,7 @@ const gateway = new MemoryGateway(log, log)
 
 const event = (data: string, type = 'n'): NewEvent => ({ type, time: Date.now(), format: 'text', data })
 
-function request(channels: string[], how: Partial<StreamRequest['viewer']> = {}): StreamRequest {
+function request(channels: string[], how: Partial<AskedStream['viewer']> = {}): AskedStream {
   const cursor = channels.length === 1 ? singleCursor(channels[0]!) : vectorCursor(channels)
   const viewer = { cursor, envelope: channels.length > 1, named: true, types: null, ...how }
   return { viewer, cursor: null, origin: 'earliest', expiresAt: null }
@@ -26,7 +25,7 @@ function request(channels: string[], how: Partial<StreamRequest['viewer']> = {})
 
 /** Opens a stream on a socket that takes nothing, until it is told to. */
 async function openStalled(
-  asked: StreamRequest,
+  asked: AskedStream,
 ): Promise<{ socket: MemorySocket; bytes: () => number; most: () => number }> {
   let taken = 0
   let most = 0
@@ -45,7 +44,7 @@ async function openStalled(
 }
 
 /** Opens a stream on a socket that takes everything. */
-async function openReading(asked: StreamRequest): Promise<{ socket: MemorySocket; text: () => string }> {
+async function openReading(asked: AskedStream): Promise<{ socket: MemorySocket; text: () => string }> {
   let text = ''
   const socket = new MemorySocket(bytes => {
     text += bytes.toString()
@@ -152,7 +151,7 @@ test('a cursor of several channels stays before a hole until it is told', async 
 describe('a stream of a task', () => {
   const taskEvent = (type: string): NewEvent => ({ type, time: 1, format: 'json', data: '{}' })
 
-  async function runningTask(): Promise<{ id: string; asked: StreamRequest }> {
+  async function runningTask(): Promise<{ id: string; asked: AskedStream }> {
     const id = randomUUID()
     const write = { from: [], set: { id, state: 'running', createdAt: 1 } }
     await log.appendToTask(id, [taskEvent('started')], write)
