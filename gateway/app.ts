@@ -2,7 +2,8 @@
 
 import { METHODS } from 'node:http'
 import Router from '@koa/router'
-import Koa, { type Middleware } from 'koa'
+import type Koa from 'koa'
+import type { Middleware } from 'koa'
 import type { EventLog } from '../shared/event-log.ts'
 import type { HttpTarget } from '../shared/http-targets.ts'
 import type { Logger } from '../shared/log.ts'
@@ -19,10 +20,10 @@ import type { Tickets } from './access/tickets.ts'
 import type { AllowedOrigins } from './http/allowed-origins.ts'
 import { answerProblems } from './http/answer-problems.ts'
 import { cors } from './http/cors.ts'
+import { LeanKoa } from './http/lean-koa.ts'
 import { refuseCrossSite } from './http/refuse-cross-site.ts'
 import { assignRequestId } from './http/request-id.ts'
 import { requestLog } from './http/request-log.ts'
-import { securityHeaders } from './http/security-headers.ts'
 import type { InputValidator } from './input-validator.ts'
 import type { ClientOf } from './limits/clients.ts'
 import type { RateLimit } from './limits/rate-limit.ts'
@@ -70,10 +71,9 @@ export interface AppParts extends TaskDefaults {
 }
 
 export function createApp(parts: AppParts): Koa {
-  const app = new Koa()
+  const app = new LeanKoa()
   const router = createRouter(parts)
   app.use(assignRequestId)
-  app.use(securityHeaders)
   app.use(requestLog(parts.logger, parts.metrics))
   if (!parts.origins.none) app.use(cors(parts.origins))
   app.use(answerProblems(parts.logger))

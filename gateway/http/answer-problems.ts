@@ -4,7 +4,8 @@ import type { Context, Middleware } from 'koa'
 import { MillraceError } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/log.ts'
 import { unanswered } from '../redis-gate.ts'
-import { PROBLEM_TYPE, PROBLEMS, problemBody } from './problem.ts'
+import { answerJson } from './answer.ts'
+import { PROBLEM_TYPE, PROBLEMS, problemDetails } from './problem.ts'
 import { isRedisOutage } from './redis-outage.ts'
 import { requestIdOf } from './request-id.ts'
 
@@ -28,11 +29,9 @@ export function answerProblems(log: Logger): Middleware {
 
 function writeProblem(ctx: Context, refusal: MillraceError): void {
   const { status, retryAfterSeconds, challenge } = PROBLEMS[refusal.code]
-  ctx.status = status
   if (retryAfterSeconds !== undefined) ctx.set('Retry-After', String(retryAfterSeconds))
   if (challenge !== undefined) ctx.set('WWW-Authenticate', challenge)
-  ctx.type = PROBLEM_TYPE
-  ctx.body = problemBody(refusal, requestIdOf(ctx))
+  answerJson(ctx, status, problemDetails(refusal, requestIdOf(ctx)), {}, PROBLEM_TYPE)
 }
 
 /** Koa and its router leave an unknown path or method without a body. */

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { extname, join, relative, sep } from 'node:path'
 import type { Middleware } from 'koa'
-import { PAGE_HEADERS } from './security-headers.ts'
+import { PAGE_HEADERS } from './page-headers.ts'
 
 interface Page {
   readonly body: Buffer

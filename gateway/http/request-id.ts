@@ -9,7 +9,6 @@ const WELL_FORMED = /^[A-Za-z0-9._-]{1,128}$/
 export const assignRequestId: Middleware = (ctx, next) => {
   const given = ctx.get('X-Request-Id')
   ctx.state.requestId = WELL_FORMED.test(given) ? given : randomUUID()
-  ctx.set('X-Request-Id', requestIdOf(ctx))
   return next()
 }
 

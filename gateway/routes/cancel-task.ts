@@ -6,6 +6,7 @@ import type { TaskStore } from '../../shared/redis-tasks.ts'
 import { isTerminal, type TaskRecord } from '../../shared/task.ts'
 import type { TaskQueue } from '../../shared/task-queue.ts'
 import type { Tickets } from '../access/tickets.ts'
+import { answerJson } from '../http/answer.ts'
 import { checkBody } from '../http/checked-request.ts'
 import { readOptionalJson } from '../http/request-body.ts'
 import type { RedisGate } from '../redis-gate.ts'
@@ -31,7 +32,6 @@ export function cancelTaskRoute(router: Router, { gate, tasks, queue, tickets }:
       return { status: 202, task: before && (await queue.cancel(id, reason)) }
     })
     if (!task) throw unknownTask()
-    ctx.status = status
-    ctx.body = tickets.viewTask(ctx, task satisfies TaskRecord)
+    answerJson(ctx, status, tickets.viewTask(ctx, task satisfies TaskRecord))
   })
 }

@@ -9,6 +9,7 @@ import type { EventLog } from '../../shared/event-log.ts'
 import type { TaskStore } from '../../shared/redis-tasks.ts'
 import { TASK_ID } from '../../shared/task.ts'
 import { callerOf } from '../access/caller.ts'
+import { answerJson, setCommonHeaders } from '../http/answer.ts'
 import { checkQuery, invalid } from '../http/checked-request.ts'
 import type { ClientOf } from '../limits/clients.ts'
 import type { RedisGate } from '../redis-gate.ts'
@@ -109,6 +110,7 @@ async function stream(
   request: Parameters<EventStreams['open']>[0],
 ): Promise<void> {
   // What Koa was told so far (the request's id, security headers) goes out with the stream's own head.
+  setCommonHeaders(ctx)
   const answered = await streams.open(request, ctx.res)
   if (answered === 'ended') ctx.status = 204
   else ctx.respond = false
@@ -119,13 +121,14 @@ async function history(
   { log, tasks, gate }: Dependencies,
   request: Parameters<typeof readHistory>[1],
 ): Promise<void> {
-  ctx.body = await gate.run(async () => {
+  const page = await gate.run(async () => {
     const taskId = request.envelope ? null : taskOfChannel(request.cursor.channels[0] ?? '')
     if (taskId !== null && !(await tasks.loadState(taskId))) {
       throw new MillraceError('task-not-found', `there is no task ${taskId}`)
     }
     return readHistory(log, request)
   })
+  answerJson(ctx, 200, page)
 }
 
 function checkChannel(name: string): string {

@@ -3,6 +3,7 @@
 import type Router from '@koa/router'
 import type { Context } from 'koa'
 import { type Health, type HealthChecks, healthBody } from '../../shared/ops-server.ts'
+import { answerJson } from '../http/answer.ts'
 
 export function healthRoutes(router: Router, checks: HealthChecks): void {
   router.get('/health/live', async ctx => answer(ctx, await checks.live()))
@@ -10,6 +11,5 @@ export function healthRoutes(router: Router, checks: HealthChecks): void {
 }
 
 function answer(ctx: Context, health: Health): void {
-  ctx.status = health.ok ? 200 : 503
-  ctx.body = healthBody(health)
+  answerJson(ctx, health.ok ? 200 : 503, healthBody(health))
 }

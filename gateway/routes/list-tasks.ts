@@ -5,6 +5,7 @@ import { z } from 'zod'
 import type { TaskStore } from '../../shared/redis-tasks.ts'
 import { TASK_STATES } from '../../shared/task.ts'
 import type { Tickets } from '../access/tickets.ts'
+import { answerJson } from '../http/answer.ts'
 import { checkQuery } from '../http/checked-request.ts'
 import type { RedisGate } from '../redis-gate.ts'
 
@@ -37,9 +38,9 @@ export function listTasksRoute(router: Router, { gate, tasks, tickets }: ListPar
   router.get('/v1/tasks', async ctx => {
     const query = checkQuery(querySchema, ctx)
     const page = await gate.run(() => tasks.list(query, query.limit, query.cursor ?? null))
-    ctx.body = {
+    answerJson(ctx, 200, {
       tasks: page.tasks.map(task => tickets.viewTask(ctx, task)),
       next: page.next === null ? null : Buffer.from(page.next, 'latin1').toString('base64url'),
-    }
+    })
   })
 }

@@ -14,6 +14,7 @@ import {
 import { formatPosition, type Position } from '../../shared/event-id.ts'
 import type { EventLog } from '../../shared/event-log.ts'
 import { type KeyedRequest, onceOf } from '../../shared/redis-idempotency.ts'
+import { answerJson } from '../http/answer.ts'
 import { checkBody, checkQuery, invalid } from '../http/checked-request.ts'
 import { keyedRequest, keyReused, markReplayed } from '../http/idempotency-key.ts'
 import { readJson, readText } from '../http/request-body.ts'
@@ -36,8 +37,7 @@ export function publishEventsRoute(router: Router, { gate, log }: { gate: RedisG
     const { first, replayed } = await gate.run(() => append(log, channel, events, keyed))
     if (replayed) markReplayed(ctx)
     const { epoch, seq } = first
-    ctx.status = 201
-    ctx.body = { ids: events.map((_, i) => formatPosition({ epoch, seq: seq + i })) }
+    answerJson(ctx, 201, { ids: events.map((_, i) => formatPosition({ epoch, seq: seq + i })) })
   })
 }
 

@@ -6,6 +6,7 @@ import { MillraceError } from '../../shared/errors.ts'
 import type { TaskStore } from '../../shared/redis-tasks.ts'
 import { isTerminal, TASK_ID } from '../../shared/task.ts'
 import type { Tickets } from '../access/tickets.ts'
+import { answerJson } from '../http/answer.ts'
 import { preferredWait } from '../http/prefer-wait.ts'
 import type { ClientOf } from '../limits/clients.ts'
 import type { RedisGate } from '../redis-gate.ts'
@@ -43,7 +44,7 @@ export function readTaskRoute(router: Router, { gate, tasks, streams, tickets, c
       task = await read(id)
     }
     if (waitSeconds !== null && isTerminal(task.state)) ctx.set('Preference-Applied', `wait=${waitSeconds}`)
-    ctx.body = tickets.viewTask(ctx, task)
+    answerJson(ctx, 200, tickets.viewTask(ctx, task))
   })
 }
 

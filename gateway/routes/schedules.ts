@@ -7,6 +7,7 @@ import { nextRun, SCHEDULE_ID, type Schedule, viewSchedule } from '../../shared/
 import type { Schedules } from '../../shared/schedules.ts'
 import { callerOf } from '../access/caller.ts'
 import { requireMaySubmit } from '../access/rights.ts'
+import { answerJson } from '../http/answer.ts'
 import { checkBody, checkQuery, invalid } from '../http/checked-request.ts'
 import { readJson } from '../http/request-body.ts'
 import type { RedisGate } from '../redis-gate.ts'
@@ -58,15 +59,13 @@ export function scheduleRoutes(router: Router, parts: ScheduleParts): void {
     // Its runs are tasks whose ids begin with its own.
     requireMaySubmit(callerOf(ctx), { ...wanted.task, id }, ['task'])
     const { schedule, created } = await gate.run(() => put(id, wanted, parts))
-    ctx.status = created ? 201 : 200
-    ctx.set('Location', `/v1/schedules/${id}`)
-    ctx.body = viewSchedule(schedule)
+    answerJson(ctx, created ? 201 : 200, viewSchedule(schedule), { Location: `/v1/schedules/${id}` })
   })
   router.get('/v1/schedules/:id', async ctx => {
     const id = scheduleIdOf(ctx.params)
     const schedule = await gate.run(() => schedules.get(id))
     if (!schedule) throw unknownSchedule()
-    ctx.body = viewSchedule(schedule)
+    answerJson(ctx, 200, viewSchedule(schedule))
   })
   router.delete('/v1/schedules/:id', async ctx => {
     const id = scheduleIdOf(ctx.params)
@@ -76,7 +75,7 @@ export function scheduleRoutes(router: Router, parts: ScheduleParts): void {
   router.get('/v1/schedules', async ctx => {
     const { limit, cursor = null } = checkQuery(querySchema, ctx)
     const page = await gate.run(() => schedules.list(limit, cursor))
-    ctx.body = { schedules: page.schedules.map(viewSchedule), next: page.next }
+    answerJson(ctx, 200, { schedules: page.schedules.map(viewSchedule), next: page.next })
   })
 }
 

@@ -12,6 +12,7 @@ import { onceOf } from '../../shared/redis-idempotency.ts'
 import type { TaskRecord, TaskRequest } from '../../shared/task.ts'
 import type { Repeatable } from '../../shared/task-queue.ts'
 import { type Caller, callerOf } from '../access/caller.ts'
+import { answerJson } from '../http/answer.ts'
 import { refusalFor } from '../http/answer-problems.ts'
 import { checkBody, dottedPath } from '../http/checked-request.ts'
 import { keyedRequest, markReplayed } from '../http/idempotency-key.ts'
@@ -49,8 +50,7 @@ export function submitBatchRoute(router: Router, parts: SubmitParts & { readonly
     )
     if (replayed) markReplayed(ctx)
     else countAccepted(results, parts)
-    ctx.status = 207
-    ctx.body = { results: results.map(result => viewResult(result, ctx, parts)) }
+    answerJson(ctx, 207, { results: results.map(result => viewResult(result, ctx, parts)) })
   })
 }
 

@@ -7,6 +7,7 @@ import type { TaskQueue } from '../../shared/task-queue.ts'
 import type { Caller } from '../access/caller.ts'
 import { requireMaySubmit } from '../access/rights.ts'
 import type { Tickets } from '../access/tickets.ts'
+import { answerJson } from '../http/answer.ts'
 import { markReplayed } from '../http/idempotency-key.ts'
 import { onlyOnce } from '../idempotency.ts'
 import type { GatewayMetrics } from '../metrics.ts'
@@ -58,9 +59,7 @@ export async function submitTask(
   if (replayed) markReplayed(ctx)
   else parts.metrics.tasksSubmitted.inc({ type: task.type })
   const view = parts.tickets.viewTask(ctx, task)
-  ctx.status = 202
-  ctx.set('Location', view.links.self)
-  ctx.body = view
+  answerJson(ctx, 202, view, { Location: view.links.self })
 }
 
 async function submitOnce(

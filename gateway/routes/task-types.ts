@@ -1,6 +1,7 @@
 // GET /v1/task-types
 
 import type Router from '@koa/router'
+import { answerJson } from '../http/answer.ts'
 import type { RedisGate } from '../redis-gate.ts'
 import type { TaskTypeCache } from '../task-type-cache.ts'
 
@@ -9,6 +10,6 @@ export function taskTypesRoute(
   { gate, types }: { gate: RedisGate; types: TaskTypeCache },
 ): void {
   router.get('/v1/task-types', async ctx => {
-    ctx.body = { types: await gate.run(() => types.list()) }
+    answerJson(ctx, 200, { types: await gate.run(() => types.list()) })
   })
 }

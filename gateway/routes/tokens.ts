@@ -6,6 +6,7 @@ import { callerOf } from '../access/caller.ts'
 import { patternList } from '../access/patterns.ts'
 import { lacks, mayWatchAll } from '../access/rights.ts'
 import type { SubscriberTokens } from '../access/subscriber-tokens.ts'
+import { answerJson } from '../http/answer.ts'
 import { checkBody } from '../http/checked-request.ts'
 import { readJson } from '../http/request-body.ts'
 
@@ -38,7 +39,9 @@ export function tokensRoute(router: Router, { tokens }: { tokens: SubscriberToke
     })
     // In whole seconds, as the token has it; rounded up, so that the shortest life is not none.
     const expiresAt = Math.ceil(Date.now() / 1000 + ttlSeconds) * 1000
-    ctx.status = 201
-    ctx.body = { token: tokens.sign({ subscribe, expiresAt }), expiresAt: new Date(expiresAt).toISOString() }
+    answerJson(ctx, 201, {
+      token: tokens.sign({ subscribe, expiresAt }),
+      expiresAt: new Date(expiresAt).toISOString(),
+    })
   })
 }
