@@ -23,11 +23,15 @@ export interface Stage {
   serverCpuMs(): { server: number; redis: number }
 }
 
-/** Sets up, lets `use` run, and ends everything whatever happens. */
-export function onStage<T>(kind: ServerKind, use: (stage: Stage) => Promise<T>): Promise<T> {
+/** Sets up, lets `use` run, and ends everything whatever happens. `env` configures the server beyond what ships. */
+export function onStage<T>(
+  kind: ServerKind,
+  use: (stage: Stage) => Promise<T>,
+  env: Record<string, string> = {},
+): Promise<T> {
   return withParts(async started => {
     const redis = started(await startRedis())
-    const server = started(await BenchServer.start(kind, redis.url))
+    const server = started(await BenchServer.start(kind, redis.url, env))
     const viewers = started(new CommandProcess<ViewerCommands>('viewers', script('load/viewers.js')))
     const publisher = started(new CommandProcess<PublisherCommands>('publisher', script('load/publisher.js')))
     // What keeps a fast publisher from running away from the viewers.

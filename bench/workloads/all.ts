@@ -1,7 +1,7 @@
 // The workloads in the order in which they run.
 
 import type { Workload } from '../workload.ts'
-import { CONNECTS } from './connects.ts'
+import { CONNECTS, CONNECTS_WITH_KEY } from './connects.ts'
 import { FAN_OUT } from './fan-out.ts'
 import { IDLE_MEMORY } from './idle-memory.ts'
 import { LATENCY_AT_REST } from './latency-at-rest.ts'
@@ -19,6 +19,7 @@ export const WORKLOADS: readonly Workload[] = [
   LATENCY_AT_REST,
   STALLED_READERS,
   CONNECTS,
+  CONNECTS_WITH_KEY,
   ...SUBMISSIONS,
   ...TASK_RUNS,
 ]

@@ -5,7 +5,7 @@ import type { ApiKeys } from './api-keys.ts'
 import type { Caller } from './caller.ts'
 import { digestOfCredential } from './credential-digest.ts'
 import { unauthorized } from './refusals.ts'
-import type { SubscriberTokens } from './subscriber-tokens.ts'
+import { SUBSCRIBER_TOKEN, type SubscriberTokens } from './subscriber-tokens.ts'
 import type { UserTokens } from './user-tokens.ts'
 
 const MAX_CHARS = 8_192
@@ -47,7 +47,7 @@ export class Credentials {
   readonly forget = (): void => this.#known.clear()
 
   async #check(token: string, digest: string): Promise<Caller> {
-    const checker = isOurs(token) ? this.#subscriberTokens : this.#userTokens
+    const checker = typeOf(token) === SUBSCRIBER_TOKEN ? this.#subscriberTokens : this.#userTokens
     const caller = unexpired(await checker.check(token))
     if (this.#known.size >= MAX_KNOWN) {
       for (const oldest of this.#known.keys()) {
@@ -60,15 +60,16 @@ export class Credentials {
   }
 }
 
-function unexpired(caller: Caller): Caller {
-  if (caller.expiresAt !== null && caller.expiresAt <= Date.now()) throw unauthorized('the token has expired')
-  return caller
-}
-
-function isOurs(token: string): boolean {
+/** `typ` of a token's header; what it says has yet to be checked. */
+function typeOf(token: string): string | undefined {
   try {
-    return decodeProtectedHeader(token).typ === 'millrace+jwt'
+    return decodeProtectedHeader(token).typ
   } catch {
     throw unauthorized('the credential is neither an API key nor a token')
   }
+}
+
+function unexpired(caller: Caller): Caller {
+  if (caller.expiresAt !== null && caller.expiresAt <= Date.now()) throw unauthorized('the token has expired')
+  return caller
 }

@@ -11,8 +11,8 @@ import { unauthorized } from './refusals.ts'
 import type { SigningKey } from './signing-key.ts'
 
 /** `typ` of their header. */
-const TYPE = 'millrace+jwt'
-const HEADER = base64url({ alg: 'HS256', typ: TYPE })
+export const SUBSCRIBER_TOKEN = 'millrace+jwt'
+const HEADER = base64url({ alg: 'HS256', typ: SUBSCRIBER_TOKEN })
 
 const payloadSchema = z.object({ subscribe: patternList, exp: z.int() })
 
@@ -38,7 +38,7 @@ export class SubscriberTokens {
   async check(token: string): Promise<Caller> {
     const key = this.#key.current()
     try {
-      const checks = { algorithms: ['HS256'], typ: TYPE, requiredClaims: ['exp'] }
+      const checks = { algorithms: ['HS256'], typ: SUBSCRIBER_TOKEN, requiredClaims: ['exp'] }
       const { payload } = await jwtVerify(token, key, checks)
       const { subscribe, exp } = payloadSchema.parse(payload)
       return {

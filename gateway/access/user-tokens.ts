@@ -119,7 +119,8 @@ export class UserTokens {
     } catch (error) {
       if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys)
         throw error
-      this.#log.warn({ err: error }, 'MILLRACE_JWKS_URL: the key of a token could not be fetched')
+      // Not louder: whoever sends tokens of keys that are not there could fill the log.
+      this.#log.debug({ err: error }, 'MILLRACE_JWKS_URL: the key of a token could not be fetched')
       throw new MillraceError('token-keys-unavailable', 'the key of the token can not be fetched at present')
     }
   }

@@ -29,9 +29,11 @@ beforeAll(async () => {
   client = new Redis(redis.url)
   const env = { MILLRACE_API_KEYS: KEYS, LOG_LEVEL: 'debug' }
   const secretEnv = { ...env, MILLRACE_JWT_SECRET: JWT_SECRET }
-  ;[a, b, secretive, worker] = await Promise.all([
+  ;[a, b] = await Promise.all([
     startGateway({ redisUrl: redis.url, env }),
     startGateway({ redisUrl: redis.url, env }),
+  ])
+  ;[secretive, worker] = await Promise.all([
     startGateway({ redisUrl: redis.url, env: secretEnv }),
     startWorker({ redisUrl: redis.url }),
   ])
@@ -171,14 +173,17 @@ describe('POST /v1/tokens', () => {
     [{ subscribe: [] }, 'subscribe'],
     [{ subscribe: ['a b'] }, 'subscribe.0'],
     [{ subscribe: ['*a'] }, 'subscribe.0'],
-    [{ subscribe: Array.from({ length: 51 }, () => 'a') }, 'subscribe'],
-    [{ subscribe: Array.from({ length: 50 }, () => 'a'.repeat(100)) }, 'subscribe'],
     [{ subscribe: ['a'], ttlSeconds: 0 }, 'ttlSeconds'],
     [{ subscribe: ['a'], ttlSeconds: 86_401 }, 'ttlSeconds'],
     [{ subscribe: ['a'], ttlSeconds: 1.5 }, 'ttlSeconds'],
     [{ subscribe: ['a'], publish: ['a'] }, 'publish'],
   ])('refuses %j', async (body, path) => {
     expectProblem(await post(a, '/v1/tokens', body), 422, 'invalid-body', [path])
+  })
+
+  test('refuses more patterns than fit into a URL', async () => {
+    for (const subscribe of [Array(51).fill('a'), Array(50).fill('a'.repeat(100))])
+      expectProblem(await post(a, '/v1/tokens', { subscribe }), 422, 'invalid-body', ['subscribe'])
   })
 
   test('gives nobody more than they may themselves', async () => {
