@@ -50,7 +50,14 @@ const REDIS_WAIT_MS = 1_000
 const CONNECTIONS_FOR_REQUESTS = 10_000
 
 // By the package's own name, since the source and the build lie at different depths.
-const PAGES = join(dirname(createRequire(import.meta.url).resolve('millrace/package.json')), 'web')
+const require = createRequire(import.meta.url)
+const PAGES = join(dirname(require.resolve('millrace/package.json')), 'web')
+/** Out of the package as it is, licence included. */
+const VENDORED = {
+  '/vendor/uplot/uPlot.esm.js': require.resolve('uplot/dist/uPlot.esm.js'),
+  '/vendor/uplot/uPlot.min.css': require.resolve('uplot/dist/uPlot.min.css'),
+  '/vendor/uplot/LICENSE': require.resolve('uplot/LICENSE'),
+}
 
 runProcess(async () => {
   const config = gatewayConfig()
@@ -106,7 +113,7 @@ runProcess(async () => {
     origins,
     clientOf,
     rateLimit: counter && limitRate({ redis: counter, clientOf, requestsPerSecond }),
-    pages: await servePages(PAGES),
+    pages: await servePages(PAGES, VENDORED),
     metrics,
     logger,
     retainMs: config.MILLRACE_TASK_RETAIN_MS,

@@ -10,11 +10,19 @@ export class Problem extends Error {
   }
 }
 
-/** GETs, or POSTs `body` if there is one, and returns the JSON of the answer. Throws a {@link Problem}. */
-export async function call(path, body) {
-  const headers = { 'content-type': 'application/json' }
-  const post = body && { method: 'POST', headers, body: JSON.stringify(body) }
-  const response = await fetch(path, { ...post, signal: AbortSignal.timeout(TIMEOUT_MS) }).catch(() => {
+/**
+ * GETs, or POSTs `body` if there is one, and returns the JSON of the answer. With a `key`, a call whose answer was lost
+ * may be made again and is done once. Throws a {@link Problem}.
+ */
+export async function call(path, body, key) {
+  const post = body && { method: 'POST', body: JSON.stringify(body) }
+  const headers = {
+    accept: 'application/json',
+    ...(body && { 'content-type': 'application/json' }),
+    ...(key && { 'idempotency-key': key }),
+  }
+  const signal = AbortSignal.timeout(TIMEOUT_MS)
+  const response = await fetch(path, { ...post, headers, signal }).catch(() => {
     throw new Problem('The server does not answer.')
   })
   const answer = await response.json().catch(() => null)

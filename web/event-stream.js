@@ -1,34 +1,38 @@
-// Follows a changing set of channels over ONE EventSource, each event once and in order. Knows nothing of tasks.
+// Follows a changing set of channels over ONE connection, each event once and in order. Knows nothing of tasks.
+
+import { LiveSource } from './live-source.js'
+import { distance } from './position.js'
 
 const MAX_CHANNELS = 50 // the server's limit for one connection; more wait until a followed one is dropped
-const FIRST_RETRY_MS = 1_000
-const LAST_RETRY_MS = 30_000
 
 /**
- * A cursor belongs to one set of channels, so a new set is read from the start of its logs, and what was seen
- * before is left out by its position. Within one set, the browser resumes by itself with `Last-Event-ID`.
+ * A cursor belongs to one set of channels, so a new set is read from where its logs begin, or from `last` events
+ * before their end, and what was seen before is left out by its position. Within one set the source resumes.
  */
 export class EventStream {
   #seen = new Map() // channel → position of its last event, null before the first
   #source = null
-  #timer = 0
-  #failures = 0
+  #status = { state: 'connecting', retryAt: 0, why: '' }
+  #listeners = []
   #options
 
   /**
-   * @param {{ onEvent(event: { channel, id, type, time, data }): void,
-   *   onState(state: 'connecting' | 'live' | 'reconnecting' | 'offline' | 'ended', retryMs?: number): void,
-   *   beforeRetry(): Promise<void> }} options `beforeRetry` runs after the browser gave up, before the next try:
-   *   the moment to drop channels that are no more.
+   * @param {{ onEvent(event: { channel, id, type, time, data }): void, last?: number,
+   *   probe?(): Promise<void> }} options `probe` runs after the browser gave up: the moment to drop channels that
+   *   are no more, and to throw the reason.
    */
   constructor(options) {
     this.#options = options
-    addEventListener('online', () => this.#open())
-    addEventListener('offline', () => this.#lost())
   }
 
   get channels() {
     return [...this.#seen.keys()]
+  }
+
+  /** Calls `listener` with the status of the connection, now and whenever it changes. */
+  onStatus(listener) {
+    this.#listeners.push(listener)
+    listener(this.#status)
   }
 
   add(channels) {
@@ -44,33 +48,29 @@ export class EventStream {
   }
 
   #open() {
-    const isChange = this.#source?.readyState === EventSource.OPEN
-    clearTimeout(this.#timer)
-    this.#source?.close()
-    if (this.#seen.size === 0) return this.#options.onState('ended')
-    if (!isChange) this.#options.onState('connecting')
-    const query = new URLSearchParams({ named: 'false' })
+    const before = this.#source
+    this.#source = this.#seen.size > 0 ? this.#connect() : null
+    before?.end()
+    if (!this.#source) return this.#say({ state: 'ended', retryAt: 0, why: 'nothing to follow' })
+    const source = this.#source
+    source.onStatus(status => {
+      const isChange = before?.status.state === 'live' && status.state === 'connecting'
+      if (source === this.#source && !isChange) this.#say(status)
+    })
+  }
+
+  #connect() {
+    const { last, probe } = this.#options
+    const query = new URLSearchParams({ named: 'false', ...(last && { last }) })
     for (const channel of this.channels.slice(0, MAX_CHANNELS)) query.append('channel', channel)
-    const source = new EventSource(`/v1/events?${query}`)
-    source.onopen = () => {
-      this.#failures = 0
-      this.#options.onState('live')
-    }
-    source.onmessage = message => this.#receive(JSON.parse(message.data))
-    source.onerror = () => (source.readyState === EventSource.CLOSED ? this.#retryLater() : this.#lost())
-    this.#source = source
+    const source = new LiveSource(`/v1/events?${query}`, { probe })
+    source.addEventListener('message', ({ data }) => this.#receive(JSON.parse(data)))
+    return source
   }
 
-  #lost() {
-    if (this.#seen.size > 0) this.#options.onState(navigator.onLine ? 'reconnecting' : 'offline')
-  }
-
-  /** An EventSource gives up for good on an error status, such as a load balancer's 503. We don't. */
-  #retryLater() {
-    const cap = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#failures++)
-    const delayMs = cap * (0.5 + Math.random() / 2)
-    this.#options.onState('offline', delayMs)
-    this.#timer = setTimeout(() => this.#options.beforeRetry().finally(() => this.#open()), delayMs)
+  #say(status) {
+    this.#status = status
+    for (const listener of this.#listeners) listener(status)
   }
 
   #receive(event) {
@@ -90,11 +90,4 @@ export class EventStream {
 /** Sequence numbers have no holes, so a client can tell by itself what its log no longer held when it came back. */
 function holeOf(ahead) {
   return ahead === Infinity ? { reason: 'reset', missed: null } : { reason: 'trimmed', missed: ahead - 1 }
-}
-
-/** How far position `to` is ahead of `from`: 1 for the very next event, 0 or less if not later, else epochs apart. */
-export function distance(from, to) {
-  const [fromEpoch, fromSeq] = from.split('-').map(Number)
-  const [toEpoch, toSeq] = to.split('-').map(Number)
-  return fromEpoch === toEpoch ? toSeq - fromSeq : (toEpoch - fromEpoch) * Infinity
 }

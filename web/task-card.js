@@ -1,7 +1,16 @@
 // Shows one task as a card. Text goes in as text, never as markup.
 
 import { call } from './api.js'
-import { adopt, applyEvent, bounded, isOpen, MAX_CHUNKS, MAX_LINES, viewOf } from './task-view.js'
+import {
+  adopt,
+  applyEvent,
+  bounded,
+  isOpen,
+  isRetryable,
+  MAX_CHUNKS,
+  MAX_LINES,
+  viewOf,
+} from './task-view.js'
 
 const MAX_RESULT_CHARS = 20_000
 const MAX_MESSAGE_CHARS = 500
@@ -11,11 +20,16 @@ export class TaskCard {
   #frame = 0
   #shownLine
   #announce
+  #onRetry
 
-  /** @param {(text: string) => void} announce says a change of state to screen readers */
-  constructor(task, announce) {
+  /**
+   * @param {(text: string) => void} announce says a change of state to screen readers
+   * @param {(task) => void} onRetry takes the new task that runs this one again
+   */
+  constructor(task, announce, onRetry) {
     this.#view = viewOf(task)
     this.#announce = announce
+    this.#onRetry = onRetry
     this.element = document.querySelector('#task-card').content.cloneNode(true).firstElementChild
     this.element.ariaLabel = `${task.type} ${task.id}`
     this.#part('progress').ariaLabel = `Progress of ${task.type}`
@@ -23,6 +37,7 @@ export class TaskCard {
     this.#write('.id', task.id)
     this.#write('.type', task.type)
     this.#part('.cancel').onclick = () => this.#cancel()
+    this.#part('.retry').onclick = () => this.#retry()
     this.#part('.log').ontoggle = () => this.#drawSoon()
     for (const box of this.element.querySelectorAll('pre, ol')) box.tabIndex = 0 // scrolls by keyboard
     this.#draw()
@@ -87,6 +102,7 @@ export class TaskCard {
     if (!isOpen(this.task) && document.activeElement === button) this.element.focus()
     button.hidden = !isOpen(this.task)
     button.textContent = this.#view.cancelling ? 'Cancelling…' : 'Cancel'
+    this.#part('.retry').hidden = !isRetryable(this.task)
   }
 
   #drawProgress({ state, progress }) {
@@ -119,6 +135,15 @@ export class TaskCard {
     await call(`/v1/tasks/${this.task.id}/cancel`, {}).catch(problem => {
       this.#write('.refusal', `Not cancelled: ${problem.message}`)
     })
+  }
+
+  async #retry() {
+    this.#write('.refusal', '')
+    this.#part('.retry').disabled = true // a second click would start a second one
+    await call(`/v1/tasks/${this.task.id}/retry`, {})
+      .then(this.#onRetry)
+      .catch(problem => this.#write('.refusal', `Not started again: ${problem.message}`))
+    this.#part('.retry').disabled = false
   }
 }
 

@@ -1,6 +1,7 @@
 // The task monitor: starts tasks of any registered type and watches all of them over one event stream.
 
 import { call, Problem } from './api.js'
+import { showConnection } from './connection.js'
 import { EventStream } from './event-stream.js'
 import { schemaForm } from './schema-form.js'
 import { TaskCard } from './task-card.js'
@@ -21,18 +22,13 @@ const stream = new EventStream({
     cards.get(event.channel).apply(event)
     if (isTerminal(event.type)) stream.drop(event.channel)
   },
-  onState(state, retryMs) {
-    const more = retryMs ? `, next try in ${Math.ceil(retryMs / 1_000)} s` : ''
-    $('#connection').textContent = state === 'ended' ? 'ended: no open tasks' : state + more
-    $('#connection').dataset.state = state
-  },
-  async beforeRetry() {
+  async probe() {
     for (const channel of stream.channels) {
       const card = cards.get(channel)
       try {
         card.adopt(await call(`/v1/tasks/${card.task.id}`))
       } catch (problem) {
-        if (problem.status !== 404) return // no answer for one, so none for the others
+        if (problem.status !== 404) throw problem // no answer for one, so none for the others
         card.adopt({ ...card.task, state: 'gone' })
         stream.drop(channel)
       }
@@ -44,7 +40,7 @@ const stream = new EventStream({
 function show(tasks, place) {
   const fresh = tasks.filter(task => !cards.has(channelOf(task)))
   for (const task of fresh) {
-    const card = new TaskCard(task, announce)
+    const card = new TaskCard(task, announce, again => show([again], 'prepend'))
     cards.set(channelOf(task), card)
     if (!isOpen(task)) card.onHistory(() => stream.add([channelOf(task)]))
   }
@@ -119,6 +115,7 @@ $('#start').onsubmit = async event => {
     $('#start').ariaBusy = 'false'
   })
 }
+showConnection(stream)
 setInterval(() => {
   for (const card of cards.values()) if (isOpen(card.task)) card.tick()
 }, 1_000)

@@ -1,6 +1,6 @@
 // What the page knows of one task: its state as the server last told it, changed by each event. No DOM, no I/O.
 
-import { distance } from './event-stream.js'
+import { distance } from './position.js'
 
 export const MAX_LINES = 100
 export const MAX_CHUNKS = 20
@@ -11,6 +11,11 @@ const WITHOUT_LINE = ['queued', 'progress', 'output', 'completed']
 
 export function isOpen(task) {
   return OPEN.includes(task.state)
+}
+
+/** Can the task be run again, as a new one? */
+export function isRetryable(task) {
+  return ['failed', 'cancelled', 'expired'].includes(task.state)
 }
 
 /** Is this the type of a task's last event? */

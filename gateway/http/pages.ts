@@ -14,9 +14,16 @@ interface Page {
   readonly etag: string
 }
 
-/** Reads a folder of pages; answers GET and HEAD of its files, `index.html` as `/`. */
-export async function servePages(folder: string): Promise<Middleware> {
+/**
+ * Reads a folder of pages; answers GET and HEAD of its files, `index.html` as `/`. `vendored` are further files, of
+ * libraries that pages use, by their paths.
+ */
+export async function servePages(
+  folder: string,
+  vendored: Readonly<Record<string, string>> = {},
+): Promise<Middleware> {
   const pages = await readPages(folder)
+  for (const [path, file] of Object.entries(vendored)) pages.set(path, await readPage(file))
   return async (ctx, next) => {
     const page = ctx.method === 'GET' || ctx.method === 'HEAD' ? pages.get(ctx.path) : undefined
     if (!page) return next()
@@ -32,18 +39,22 @@ export async function servePages(folder: string): Promise<Middleware> {
   }
 }
 
-async function readPages(folder: string): Promise<ReadonlyMap<string, Page>> {
+async function readPages(folder: string): Promise<Map<string, Page>> {
   const pages = new Map<string, Page>()
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
     const file = join(entry.parentPath, entry.name)
     const names = relative(folder, file).split(sep)
     if (!entry.isFile() || names.some(name => name.startsWith('.'))) continue
-    const body = await readFile(file)
-    const etag = `"${createHash('sha256').update(body).digest('base64url')}"`
-    const page = { body, extension: extname(entry.name), etag }
+    const page = await readPage(file)
     const path = `/${names.map(encodeURIComponent).join('/')}`
     pages.set(path, page)
     if (entry.name === 'index.html') pages.set(path.slice(0, -'index.html'.length), page)
   }
   return pages
+}
+
+async function readPage(file: string): Promise<Page> {
+  const body = await readFile(file)
+  const etag = `"${createHash('sha256').update(body).digest('base64url')}"`
+  return { body, extension: extname(file), etag }
 }

@@ -14,7 +14,7 @@ export class MonitorPage {
 
   /** Resolves when the types and the recent tasks are there. */
   async open(url: string): Promise<void> {
-    await this.#page.goto(url)
+    await this.#page.goto(`${url}/tasks.html`)
     await this.#page.locator('#start button:enabled').waitFor()
     await this.#page.locator('#tasks-hint', { hasText: /^$|No tasks yet/ }).waitFor({ state: 'attached' })
   }

@@ -76,6 +76,19 @@ describeInChromium('the task monitor', () => {
     await monitor.reaches(card, 'cancelled')
   })
 
+  test('runs a cancelled task again, as a new one', async () => {
+    const [card] = await monitor.start('countdown', { steps: '1000' })
+    await monitor.reaches(card, 'running')
+    await card.getByRole('button', { name: 'Cancel' }).click()
+    await monitor.reaches(card, 'cancelled')
+    await card.getByRole('button', { name: 'Run again' }).click()
+    const again = page.locator('#tasks article:first-child')
+    await monitor.reaches(again, 'running')
+    expect(await monitor.idOf(again)).not.toBe(await monitor.idOf(card))
+    await again.getByRole('button', { name: 'Cancel' }).click()
+    await monitor.reaches(again, 'cancelled')
+  })
+
   test('says at the field what is wrong with its value, and starts once it is right', async () => {
     await monitor.fill('countdown', { steps: '0' })
     await monitor.startButton.click()
@@ -142,7 +155,7 @@ describeInChromium('the task monitor', () => {
     // An EventSource takes this answer for final. A further task makes the page ask for another stream.
     await page.route('**/v1/events?*', route => route.fulfill({ status: 503, body: 'no gateway is free' }))
     await monitor.start('countdown', { steps: '1', intervalMs: '0' })
-    await monitor.connectionIs('offline, next try in')
+    await monitor.connectionIs('reconnecting in \\d+ s')
     await writeFile(gate, '')
     await completes(gateway, await monitor.idOf(card))
 

@@ -7,11 +7,16 @@ export interface TcpProxy {
   readonly port: number
   /** From now on bytes of the connections open now go nowhere, for ever; new connections work. */
   blackhole(): void
+  /** Breaks the connections open now; new connections work. */
+  cut(): void
+  /** New connections go to another port. */
+  redirect(targetPort: number): void
   close(): Promise<void>
 }
 
 /** Forwards connections on a free loopback port to another one. */
-export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
+export async function startTcpProxy(firstTarget: number): Promise<TcpProxy> {
+  let targetPort = firstTarget
   const open = new Set<Socket>()
   let forwarding = new Set<() => void>()
   const server = createServer(client => {
@@ -30,6 +35,12 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
     blackhole() {
       for (const stop of forwarding) stop()
       forwarding = new Set()
+    },
+    cut() {
+      for (const socket of open) socket.destroy()
+    },
+    redirect(port) {
+      targetPort = port
     },
     async close() {
       for (const socket of open) socket.destroy()

@@ -16,6 +16,7 @@ beforeAll(async () => {
   const pages = join(folder, 'web')
   await mkdir(join(pages, 'docs', '.git'), { recursive: true })
   await writeFile(join(folder, 'outside.txt'), 'secret')
+  await writeFile(join(folder, 'lib.js'), 'export {}')
   await writeFile(join(pages, 'index.html'), '<!doctype html>home')
   await writeFile(join(pages, 'app.js'), 'export {}')
   await writeFile(join(pages, 'docs', 'index.html'), 'docs')
@@ -23,7 +24,8 @@ beforeAll(async () => {
   await writeFile(join(pages, '.env'), 'secret')
   await writeFile(join(pages, 'docs', '.git', 'config'), 'secret')
   await symlink(join(folder, 'outside.txt'), join(pages, 'link.txt'))
-  const app = new Koa().use(await servePages(pages))
+  const vendored = { '/vendor/lib.js': join(folder, 'lib.js') }
+  const app = new Koa().use(await servePages(pages, vendored))
   server = new GatewayServer(app)
   url = await server.start({ host: '127.0.0.1', port: 0 })
 })
@@ -38,6 +40,7 @@ test.each([
   ['/', 'text/html; charset=utf-8', '<!doctype html>home'],
   ['/index.html', 'text/html; charset=utf-8', '<!doctype html>home'],
   ['/app.js', 'text/javascript; charset=utf-8', 'export {}'],
+  ['/vendor/lib.js', 'text/javascript; charset=utf-8', 'export {}'],
   ['/docs/', 'text/html; charset=utf-8', 'docs'],
   ['/docs/a%20b.css', 'text/css; charset=utf-8', 'p {}'],
 ])('%s has its type and content', async (path, type, content) => {
