@@ -17,7 +17,7 @@ const WATCH = `--import=${pathToFileURL(join(FOLDER, 'prototype-watch.mjs')).hre
 
 export interface Broker {
   readonly url: string
-  readonly worker: TestProcess
+  readonly redisUrl: string
   readonly redis: Redis
   /** Resolves with the events of a task that was accepted, once it has ended. */
   eventsOf(taskId: string): Promise<SeenEvent[]>
@@ -43,7 +43,7 @@ export async function startBroker(env: Record<string, string> = {}): Promise<Bro
   }
   return {
     url: gateway.url,
-    worker,
+    redisUrl: server.url,
     redis,
     eventsOf,
     async expectUnharmed() {

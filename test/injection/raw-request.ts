@@ -77,6 +77,7 @@ const HEADERS = new Set([
   'strict-transport-security',
   'transfer-encoding',
   'vary',
+  'www-authenticate',
   'x-accel-buffering',
   'x-content-type-options',
   'x-frame-options',

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { call, expectProblem } from '../support/http.ts'
+import { startGateway } from '../support/processes.ts'
 import { type Broker, startBroker } from './broker.ts'
 import { hostileJson, hostileText, jsonBombs, quoted } from './hostile-values.ts'
 import { expectSound, type RawRequest, send } from './raw-request.ts'
@@ -112,6 +113,7 @@ const requests = fc.oneof(
   },
   route('POST', path('/v1/tasks/', name('task-1'), '/cancel'), bodyWith({ reason: '"x"' })),
   route('POST', path('/v1/tasks/', name('task-1'), '/retry'), bodyWith({})),
+  route('POST', fc.constant('/v1/tokens'), bodyWith({ subscribe: '["room:*"]', ttlSeconds: '60' })),
   route('GET', path('/v1/tasks/', name('task-1'))),
   route('GET', path('/v1/tasks/', name('task-1'), '/events', query(...STREAM))),
   route('GET', path('/v1/channels/', name('room:1'), '/events', query(...STREAM))),
@@ -163,8 +165,33 @@ test('is answered in the words of the gateway, and harms nothing', async () => {
       const answer = await send(broker.url, { ...request, headers: given })
       expectSound(answer)
     }),
-    { numRuns: 1_500 },
+    { numRuns: 1_000 },
   )
+  await broker.expectUnharmed()
+})
+
+test('opens nothing where a credential is asked for and it has none', async () => {
+  const env = { MILLRACE_API_KEYS: 'tester:0123456789abcdef', MILLRACE_JWT_SECRET: 'x'.repeat(32) }
+  const gateway = await startGateway({ redisUrl: broker.redisUrl, env })
+  const credential = fc.oneof(
+    inHeader.map(text => ({ Authorization: `Bearer ${text}` })),
+    inHeader.map(text => ({ Authorization: text })),
+    inHeader.map(text => ({ Cookie: text })),
+    fc.tuple(hostileJson, hostileJson, hostileText).map(parts => ({
+      Authorization: `Bearer ${parts.map(part => Buffer.from(part).toString('base64url')).join('.')}`,
+    })),
+  )
+  await fc.assert(
+    fc.asyncProperty(requests, credential, async (request, headers) => {
+      // Browsers ask by it, without a credential, what pages of other origins may do.
+      fc.pre(request.method !== 'OPTIONS')
+      const answer = await send(gateway.url, { ...request, headers })
+      expectSound(answer)
+      expect([400, 401, 431]).toContain(answer.status)
+    }),
+    { numRuns: 200 },
+  )
+  await gateway.stop()
   await broker.expectUnharmed()
 })
 
