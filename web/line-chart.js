@@ -4,6 +4,7 @@ import UPlot from './vendor/uplot/uPlot.esm.js'
 
 const HEIGHT_PX = 180
 const DASH_PX = [6, 4]
+const LEAST_TOP = 4 // of an axis, so that small numbers are not drawn in fractions
 
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name)
 
@@ -51,7 +52,7 @@ export class LineChart {
       ...this.#size,
       legend: { show: false },
       cursor: { show: false },
-      scales: { y: { range: (_, _lowest, highest) => [0, Math.max(highest * 1.1, 1e-9) || 1] } },
+      scales: { y: { range: (_, _lowest, highest) => [0, Math.max(highest * 1.1, LEAST_TOP)] } },
       axes: [
         { ...axis, space: 70, size: 28, values: [[60, '{HH}:{mm}', null, null, null, null, null, null, 1]] },
         { ...axis, size: 64, values: (_, values) => values.map(this.#format) },
