@@ -98,10 +98,13 @@ export class TaskQueue {
       ),
     )
     const failure = await registered
-    if (failure) return this.#undo(submissions, failure, repeatable !== undefined)
+    const isRepeatable = repeatable !== undefined
+    if (failure) return this.#undoAll(submissions, failure, isRepeatable)
     // An entry from before a gateway was lost is old, and one without a record may just have been swept.
     if (repeatable) await this.#tasks.register(keys).catch(() => undefined)
-    return this.#enqueueRecorded(requests, submissions, repeatable !== undefined)
+    return Promise.all(
+      submissions.map((submission, i) => this.#enqueueRecorded(requests[i]!, submission, isRepeatable)),
+    )
   }
 
   /**
@@ -190,31 +193,25 @@ export class TaskQueue {
   }
 
   async #enqueueRecorded(
-    requests: readonly TaskRequest[],
-    submissions: readonly (Recorded | Error)[],
+    request: TaskRequest,
+    submission: Recorded | Error,
     isRepeatable: boolean,
-  ): Promise<(TaskRecord | Error)[]> {
-    const recorded = submissions.map(submission => (submission instanceof Error ? null : submission))
+  ): Promise<TaskRecord | Error> {
+    if (submission instanceof Error) return submission
+    const { task, isNew } = submission
     try {
-      await this.admission.enqueue(requests.filter((_, i) => recorded[i]?.isNew))
-      await Promise.all(
-        recorded.map(
-          (submission, i) =>
-            submission && !submission.isNew && this.#enqueueAgain(requests[i]!, submission.task),
-        ),
-      )
+      await (isNew ? this.admission.enqueue([request]) : this.#enqueueAgain(request, task))
     } catch (error) {
-      return this.#undo(submissions, error as Error, isRepeatable)
+      await this.#undo(task, isRepeatable)
+      return error as Error
     }
     // Not before, since what can't be queued is undone; what fails here is done by the reconciler.
-    await Promise.all(
-      recorded.map(submission => submission && this.#tasks.copyEvents(submission.task).catch(() => false)),
-    )
-    return submissions.map(submission => (submission instanceof Error ? submission : submission.task))
+    await this.#tasks.copyEvents(task).catch(() => false)
+    return task
   }
 
   /** Answers the failure for all that were recorded: their callers are told that the outcome is unclear. */
-  async #undo(
+  async #undoAll(
     submissions: readonly (Recorded | Error)[],
     failure: Error,
     isRepeatable: boolean,
@@ -222,12 +219,17 @@ export class TaskQueue {
     const errors: Error[] = []
     for (const submission of submissions) {
       errors.push(submission instanceof Error ? submission : failure)
-      // What may be repeated is not undone, since another gateway may have answered a repetition by now; the next one
-      // queues it, or the reconciler. That does it too where Redis can't be reached for undoing either.
-      if (isRepeatable || submission instanceof Error) continue
-      await this.#tasks.forget(submission.task).catch(() => undefined)
+      if (!(submission instanceof Error)) await this.#undo(submission.task, isRepeatable)
     }
     return errors
+  }
+
+  /**
+   * What may be repeated is not undone, since another gateway may have answered a repetition by now; the next one
+   * queues it, or the reconciler. That does it too where Redis can't be reached for undoing.
+   */
+  async #undo(task: TaskRecord, isRepeatable: boolean): Promise<void> {
+    if (!isRepeatable) await this.#tasks.forget(task).catch(() => undefined)
   }
 
   async #addJobs(tasks: readonly QueuedTask[]): Promise<void> {
