@@ -14,26 +14,37 @@
 --     startBy    time in ms to change nothing when the task was to be started before it; absent = either way
 --     set        field, value, field, value, … to set in the state
 --     unset      fields to delete; absent = none
---     returning  fields to answer; absent = none
+--     answersFields  whether to answer the state as it is then
 -- data     where in ARGV the events' data begin
 -- returns  {'ok', id of the first event, cancel flag ('' or '1'), channels for copies (JSON, '' = none),
---            {value, …} of the fields}
+--            state (JSON, {field: value, …})}
 --          {'repeated', id of the last event, cancel flag, channels for copies}    this write was done before
 --          {'repeated', id of the first event, cancel flag, channels for copies}   this append, done only once, was
 --          {'reused'}                                        another append was, under the same key
 --          {'exists'} | {'unknown'} | {'fenced', state} | {'refused', state} | {'cancelling'}
 --                                                            nothing was changed
 
+local CONDITION_FIELDS = { 'state', 'run', 'write', 'lastEventId', 'cancel', 'expiresAt', 'channels' }
+
+-- The state's fields by their names: all of them, or those of which conditions speak.
+local function stateOf(key, isWhole)
+  local state = {}
+  if isWhole then
+    local fields = redis.call('HGETALL', key)
+    for i = 1, #fields, 2 do state[fields[i]] = fields[i + 1] end
+  else
+    local values = redis.call('HMGET', key, unpack(CONDITION_FIELDS))
+    for i, field in ipairs(CONDITION_FIELDS) do state[field] = values[i] or nil end
+  end
+  return state
+end
+
 local function appendEvent(keys, append, data)
   local log, task = keys[1], append.task
   local state = task and keys[2]
   local once = append.once and keys[#keys]
-  local cancel, copies, last = '', '', nil
-
-  local now = state and redis.call('HMGET', state, 'state', 'run', 'write', 'lastEventId', 'cancel', 'expiresAt', 'channels')
-  if state then
-    last, cancel, copies = now[4], now[5] or '', now[7] or ''
-  end
+  local now = state and stateOf(state, task.answersFields) or {}
+  local cancel, copies = now.cancel or '', now.channels or ''
 
   if once then
     local done = redis.call('GET', once)
@@ -45,17 +56,23 @@ local function appendEvent(keys, append, data)
   end
 
   if task and task.from == '' then
-    if now[1] then return { 'exists' } end
+    if now.state then return { 'exists' } end
   elseif task then
-    if not now[1] then return { 'unknown' } end
-    if task.run and tonumber(now[2]) ~= task.run then return { 'fenced', now[1] } end
-    if task.write and task.write <= tonumber(now[3] or 0) then return { 'repeated', last, cancel, copies } end
-    if not string.find(' ' .. task.from .. ' ', ' ' .. now[1] .. ' ', 1, true) then return { 'refused', now[1] } end
+    if not now.state then return { 'unknown' } end
+    if task.run and tonumber(now.run) ~= task.run then return { 'fenced', now.state } end
+    if task.write and task.write <= tonumber(now.write or 0) then
+      return { 'repeated', now.lastEventId, cancel, copies }
+    end
+    if not string.find(' ' .. task.from .. ' ', ' ' .. now.state .. ' ', 1, true) then
+      return { 'refused', now.state }
+    end
     if task.givesWay and cancel == '1' then return { 'cancelling' } end
-    if task.startBy and now[6] and tonumber(now[6]) <= task.startBy then return { 'refused', now[1] } end
+    if task.startBy and now.expiresAt and tonumber(now.expiresAt) <= task.startBy then
+      return { 'refused', now.state }
+    end
   end
 
-  local firstId, lastId = appendToLog(log, append, data, last)
+  local firstId, lastId = appendToLog(log, append, data, now.lastEventId)
   if firstId.err then return firstId end
   if once then redis.call('SET', once, append.once[1] .. ' ' .. firstId, 'PX', append.once[2]) end
   if not task then return { 'ok', firstId } end
@@ -63,5 +80,9 @@ local function appendEvent(keys, append, data)
   redis.call('HSET', state, 'lastEventId', lastId, unpack(task.set))
   if task.unset then redis.call('HDEL', state, unpack(task.unset)) end
   if append.expireMs then redis.call('PEXPIRE', state, append.expireMs) end
-  return { 'ok', firstId, cancel, copies, task.returning and redis.call('HMGET', state, unpack(task.returning)) }
+  if not task.answersFields then return { 'ok', firstId, cancel, copies } end
+  now.lastEventId = lastId
+  for i = 1, #task.set, 2 do now[task.set[i]] = task.set[i + 1] end
+  for _, field in ipairs(task.unset or {}) do now[field] = nil end
+  return { 'ok', firstId, cancel, copies, cjson.encode(now) }
 end

@@ -41,6 +41,9 @@ export interface Once {
   readonly keptMs: number
 }
 
+/** A task's state: a hash. */
+export type TaskFields = Readonly<Record<string, string>>
+
 /** What has to hold for a task's events to be appended, and what changes with them. */
 export interface TaskWrite {
   /** States from which this is allowed; empty = the task must not exist yet. */
@@ -55,8 +58,8 @@ export interface TaskWrite {
   readonly once?: Once | undefined
   /** Nothing is written when the task was to be started before this time, in ms since 1970. */
   readonly unlessExpired?: number
-  /** Fields of the task's state to answer, as they are then. */
-  readonly returning?: readonly string[]
+  /** Whether to answer the task's state as it is then. */
+  readonly answersFields?: boolean
   /** Fields of the task's state to set; null deletes the field. */
   readonly set: Readonly<Record<string, string | number | null>>
   /** From now on the task and its log expire after this long; absent = they stay. */
@@ -74,7 +77,8 @@ export type TaskAppend =
       outcome: 'ok'
       first: Position
       cancelRequested: boolean
-      values?: readonly (string | null)[]
+      /** The task's state, where it was asked for. */
+      fields?: TaskFields
     }
   | { outcome: 'repeated'; lastEventId: string; cancelRequested: boolean }
   | { outcome: 'reused' }

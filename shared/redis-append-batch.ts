@@ -25,7 +25,7 @@ interface TaskCondition {
   readonly startBy: number | undefined
   readonly set: readonly string[]
   readonly unset: readonly string[] | undefined
-  readonly returning: readonly string[] | undefined
+  readonly answersFields: boolean | undefined
 }
 
 /** What append-event.lua answers. */
@@ -34,7 +34,7 @@ export type AppendReply = [
   detail?: string,
   cancel?: string,
   channels?: string,
-  values?: (string | null)[],
+  fields?: string,
 ]
 
 /** What waits to be sent. */

@@ -16,6 +16,7 @@ import {
   type PageLimits,
   type Retention,
   type TaskAppend,
+  type TaskFields,
   type TaskWrite,
 } from './event-log.ts'
 import { copiedKey, feedKey, logKey, onceKey, taskKey, topicKey } from './keys.ts'
@@ -103,7 +104,7 @@ export class RedisEventLog implements EventLog, CopyLog {
     const keys = [logKey(channel), taskKey(taskId), ...(once ? [onceKey(channel, once.key)] : [])]
     const append = this.#append(channel, this.#retention.taskMaxEvents, write.expireMs, events, once)
     append.task = conditionOf(write)
-    const [outcome = '', detail = '', cancel, channels, values] = await this.#toTasks.append(
+    const [outcome = '', detail = '', cancel, channels, fields] = await this.#toTasks.append(
       keys,
       append,
       dataOf(events),
@@ -118,7 +119,12 @@ export class RedisEventLog implements EventLog, CopyLog {
             : this.#noteReached(channel, detail, events.length)
         if (write.expireMs !== undefined) this.#reached.delete(channel)
         if (channels) await this.#copies.append(taskId, parseChannels(channels), first, events)
-        return { outcome, first, cancelRequested, ...(values && { values }) }
+        return {
+          outcome,
+          first,
+          cancelRequested,
+          ...(fields && { fields: JSON.parse(fields) as TaskFields }),
+        }
       }
       case 'repeated':
         return { outcome, lastEventId: detail, cancelRequested }
@@ -281,7 +287,7 @@ function conditionOf(task: TaskWrite): Append['task'] {
     startBy: task.unlessExpired,
     set,
     unset: unset.length > 0 ? unset : undefined,
-    returning: task.returning,
+    answersFields: task.answersFields,
   }
 }
 

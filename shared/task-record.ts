@@ -1,9 +1,8 @@
 // A task's record as the flat fields of a Redis hash, both ways. Pure.
 
 import { parseChannels } from './event-copies.ts'
+import type { TaskFields } from './event-log.ts'
 import type { TaskRecord, TaskRequest, TaskState } from './task.ts'
-
-type Fields = Record<string, string>
 
 /** The fields of a new task's hash. */
 export function newTaskFields(request: TaskRequest, now: number): Record<string, string | number> {
@@ -73,41 +72,8 @@ export function acceptedTask(request: TaskRequest, now: number, lastEventId: str
   }
 }
 
-/** What a worker needs to know of a task to run it. */
-export type RunnableTask = Pick<TaskRecord, (typeof RUNNABLE_FIELDS)[number]>
-
-export const RUNNABLE_FIELDS = [
-  'id',
-  'type',
-  'attempt',
-  'attempts',
-  'backoff',
-  'run',
-  'input',
-  'timeoutMs',
-  'retainMs',
-  'callbackUrl',
-  'createdAt',
-  'startedAt',
-  'concurrencyKey',
-  'concurrencyLimit',
-  'channels',
-] as const
-
-/** From the values of {@link RUNNABLE_FIELDS}. */
-export function runnableTask(values: readonly (string | null)[]): RunnableTask {
-  const fields: Fields = {}
-  RUNNABLE_FIELDS.forEach((name, i) => {
-    const value = values[i]
-    if (value !== null && value !== undefined) fields[name] = value
-  })
-  const task = parseTaskFields(fields)
-  if (!task) throw new Error('these are not the fields of a task')
-  return task
-}
-
 /** Reads a hash as HGETALL gives it; null when it is empty, as that of an unknown task is. */
-export function parseTaskFields(fields: Fields): TaskRecord | null {
+export function parseTaskFields(fields: TaskFields): TaskRecord | null {
   if (fields.id === undefined) return null
   return {
     id: fields.id,

@@ -4,7 +4,7 @@
 import type { NewEvent } from './event.ts'
 import type { TaskWrite } from './event-log.ts'
 import { type TaskError, type TaskRecord, type TaskRequest, taskEvent } from './task.ts'
-import { newTaskFields, RUNNABLE_FIELDS } from './task-record.ts'
+import { newTaskFields } from './task-record.ts'
 
 /** One event and the write that goes with it. */
 export interface Transition {
@@ -68,7 +68,7 @@ export function startedFirst(taskId: string, { worker, token, now }: Start): Tra
       unlessCancelled: true,
       unlessExpired: now,
       set: { state: 'running', run: 1, runToken: token, startedAt: now },
-      returning: RUNNABLE_FIELDS,
+      answersFields: true,
     },
   }
 }

@@ -4,7 +4,7 @@
 import { MessageChannel } from 'node:worker_threads'
 import { Piscina } from 'piscina'
 import type { Logger } from '../shared/log.ts'
-import type { RunnableTask } from '../shared/task-record.ts'
+import type { TaskRecord } from '../shared/task.ts'
 import { EventRefused } from './event-refused.ts'
 import type { EventSink } from './event-sink.ts'
 import type { ThreadOutcome, ThreadRun, ThrownInThread } from './handler-thread.ts'
@@ -45,7 +45,7 @@ export class HandlerThreads {
   /** Runs one attempt; answers what the handler returns, as JSON, and throws what is to be read of what it throws. */
   async run(
     { file }: LoadedTask,
-    { id, attempt, input }: RunnableTask,
+    { id, attempt, input }: TaskRecord,
     run: TaskRun,
     sink: EventSink,
   ): Promise<unknown> {

@@ -6,7 +6,7 @@ import type { Logger } from '../shared/log.ts'
 import type { TaskStore } from '../shared/redis-tasks.ts'
 import { isTerminal, type TaskError, type TaskRecord } from '../shared/task.ts'
 import type { TaskQueue } from '../shared/task-queue.ts'
-import { type RunnableTask, runnableTask } from '../shared/task-record.ts'
+import { parseTaskFields } from '../shared/task-record.ts'
 import { due, ended, retrying, started, startedFirst, type TaskOutcome } from '../shared/task-transitions.ts'
 import { beforeRun, cancelledOutcome } from './before-run.ts'
 import type { EndedTasks } from './ended-tasks.ts'
@@ -36,7 +36,7 @@ export type JobFate =
 
 /** A task whose run is under way. */
 interface Running {
-  readonly task: RunnableTask
+  readonly task: TaskRecord
   readonly loaded: LoadedTask
   readonly run: TaskRun
   readonly writer: EventWriter
@@ -79,7 +79,8 @@ export class TaskRunner {
     const first = startedFirst(run.taskId, this.#start(run, now))
     const answer = await this.#tasks.apply(run.taskId, first)
     if (answer.outcome !== 'ok') return this.#decide(loaded, run)
-    const task = runnableTask(answer.values ?? [])
+    const task = parseTaskFields(answer.fields ?? {})
+    if (!task) throw new Error(`no state of ${run.taskId} was answered`)
     this.#noteWait(task, task.createdAt, now)
     return this.#attempt(loaded, task, run)
   }
@@ -127,7 +128,7 @@ export class TaskRunner {
     return { worker: this.#workerName, token: run.token, now }
   }
 
-  async #attempt(loaded: LoadedTask, task: RunnableTask, run: TaskRun): Promise<JobFate> {
+  async #attempt(loaded: LoadedTask, task: TaskRecord, run: TaskRun): Promise<JobFate> {
     this.#takeSlot(task)
     const writer = this.#openWriter(task, run)
     this.#metrics.running.inc({ type: task.type })
@@ -149,13 +150,13 @@ export class TaskRunner {
   }
 
   /** A task has got its slot by now: this lets the next one of its key go to the queue. Where it fails, its end does. */
-  #takeSlot(task: RunnableTask): void {
+  #takeSlot(task: TaskRecord): void {
     this.#queue.admission
       .begin(task)
       .catch(error => this.#log.warn({ err: error, task: task.id }, 'the next task of a key was not let go'))
   }
 
-  #openWriter(task: RunnableTask, run: TaskRun): EventWriter {
+  #openWriter(task: TaskRecord, run: TaskRun): EventWriter {
     const writer = new EventWriter(
       this.#tasks.log,
       {
@@ -220,30 +221,30 @@ export class TaskRunner {
     return cancelledOutcome(task ?? { cancelReason: null })
   }
 
-  async #close(task: RunnableTask): Promise<JobFate> {
+  async #close(task: TaskRecord): Promise<JobFate> {
     this.#ended.add(task)
     await this.#queue.admission.makeRoom(task)
     return { job: 'remove' }
   }
 
-  async #notOurs(task: RunnableTask, answer: TaskAppend): Promise<JobFate> {
+  async #notOurs(task: TaskRecord, answer: TaskAppend): Promise<JobFate> {
     this.#log.info({ task: task.id, answer }, 'a task went on without this run')
     if (answer.outcome === 'unknown') return { job: 'remove' }
     if (answer.outcome === 'refused' && isTerminal(answer.state)) return this.#close(task)
     return { job: 'leave' }
   }
 
-  #noteWait(task: RunnableTask, dueAt: number, now: number): void {
+  #noteWait(task: TaskRecord, dueAt: number, now: number): void {
     this.#metrics.wait.observe({ type: task.type }, Math.max(now - dueAt, 0) / 1_000)
   }
 
-  #noteEnd(task: RunnableTask, { state }: TaskOutcome): void {
+  #noteEnd(task: TaskRecord, { state }: TaskOutcome): void {
     const labels = { type: task.type, state }
     this.#metrics.finished.inc(labels)
     if (task.startedAt !== null) this.#metrics.duration.observe(labels, (Date.now() - task.startedAt) / 1_000)
   }
 
-  #noteSettlement(task: RunnableTask, settlement: Settlement, run: TaskRun): void {
+  #noteSettlement(task: TaskRecord, settlement: Settlement, run: TaskRun): void {
     const about = { task: task.id, type: task.type, attempt: task.attempt, run: task.run }
     if (run.isStoppedBy('lock-lost')) {
       this.#log.warn(about, 'a run lost its lock: the task is left to the next one')

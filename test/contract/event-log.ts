@@ -306,15 +306,14 @@ export function eventLogContract(name: string, setUp: () => LogUnderTest): void 
       expect(await log.appendToTask(id, [json({}, 'started')], start(999))).toMatchObject({ outcome: 'ok' })
     })
 
-    test('answers the fields asked for as they are after the write', async () => {
-      const { log } = setUp()
+    test('answers the state as it is after the write, where that is asked for', async () => {
+      const { log, state } = setUp()
       const id = await newTask(log, { state: 'queued', run: 0, input: '{"n":1}' })
-      const answer = await log.appendToTask(id, [json({}, 'started')], {
-        from: ['queued'],
-        set: { run: 1 },
-        returning: ['run', 'absent', 'input'],
-      })
-      expect(answer).toMatchObject({ outcome: 'ok', values: ['1', null, '{"n":1}'] })
+      const start = { from: ['queued'], set: { run: 1, priority: null, runToken: 'ä"\\\u0000' } }
+      const answer = await log.appendToTask(id, [json({}, 'started')], { ...start, answersFields: true })
+      expect(answer).toMatchObject({ outcome: 'ok', fields: await state(id) })
+      expect(answer).toMatchObject({ fields: { run: '1', input: '{"n":1}', runToken: start.set.runToken } })
+      expect(await log.appendToTask(id, [json({}, 'output')], start)).not.toHaveProperty('fields')
     })
 
     test('goes on in a new epoch when its writer knows that it has gone back', async () => {

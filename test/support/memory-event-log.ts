@@ -92,8 +92,8 @@ export class MemoryEventLog implements EventLog {
       }
       task.set('lastEventId', formatPosition({ epoch: first.epoch, seq: first.seq + events.length - 1 }))
       if (write.write !== undefined) task.set('write', String(write.write))
-      const values = write.returning?.map(field => task.get(field) ?? null)
-      return { outcome: 'ok', first, cancelRequested, ...(values && { values }) }
+      const fields = write.answersFields ? Object.fromEntries(task) : undefined
+      return { outcome: 'ok', first, cancelRequested, ...(fields && { fields }) }
     })
   }
 
