@@ -29,6 +29,7 @@ const RESERVED_TYPES: ReadonlySet<string> = new Set([
   'message',
   'gap',
   'snapshot',
+  'credential-expired',
 ])
 
 const LOG_LEVELS: ReadonlySet<string> = new Set<LogLevel>(['debug', 'info', 'warn', 'error'])

@@ -1,5 +1,6 @@
 // Access control as it is configured: what it is made of, and what keeps that up to date.
 
+import { randomBytes } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { accessIsOn, type GatewayConfig, namesCallers } from '../../shared/config.ts'
 import type { Logger } from '../../shared/log.ts'
@@ -28,13 +29,14 @@ export class Access {
   constructor(config: GatewayConfig, redis: Redis, log: Logger) {
     this.#config = config
     this.#log = log
-    const { MILLRACE_JWT_SECRET: secret } = config
+    const isOn = accessIsOn(config)
+    // What everybody may mint must be worth nothing where access control is on: a key of its own signs it.
+    const secret = isOn ? config.MILLRACE_JWT_SECRET : randomBytes(32).toString('base64url')
     const onKeys = (): void => this.parts.credentials?.forget()
     this.#redisKey = secret === undefined ? new RedisSigningKey(redis, log, onKeys) : null
     const key: SigningKey = this.#redisKey ?? staticKey(secret ?? '')
     const tokens = new SubscriberTokens(key)
     this.#userTokens = new UserTokens(config, log, onKeys)
-    const isOn = accessIsOn(config)
     this.parts = {
       credentials: isOn ? new Credentials(apiKeys(config), tokens, this.#userTokens) : null,
       // Where everybody may watch everything, tokens are minted all the same, so that who mints some need not care.

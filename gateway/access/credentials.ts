@@ -23,7 +23,7 @@ export class Credentials {
   readonly #subscriberTokens: SubscriberTokens
   readonly #userTokens: UserTokens
   /** By their digest. */
-  readonly #known = new Map<string, Caller>()
+  #known = new Map<string, Caller>()
 
   constructor(keys: ApiKeys, subscriberTokens: SubscriberTokens, userTokens: UserTokens) {
     this.#keys = keys
@@ -44,18 +44,22 @@ export class Credentials {
   }
 
   /** Checks all tokens anew when they come again: the keys behind them may have changed. */
-  readonly forget = (): void => this.#known.clear()
+  readonly forget = (): void => {
+    this.#known = new Map()
+  }
 
   async #check(token: string, digest: string): Promise<Caller> {
+    // What is forgotten meanwhile must not be known again by keys from before.
+    const known = this.#known
     const checker = typeOf(token) === SUBSCRIBER_TOKEN ? this.#subscriberTokens : this.#userTokens
     const caller = unexpired(await checker.check(token))
-    if (this.#known.size >= MAX_KNOWN) {
-      for (const oldest of this.#known.keys()) {
-        this.#known.delete(oldest)
+    if (known.size >= MAX_KNOWN) {
+      for (const oldest of known.keys()) {
+        known.delete(oldest)
         break
       }
     }
-    this.#known.set(digest, caller)
+    known.set(digest, caller)
     return caller
   }
 }

@@ -10,6 +10,9 @@ import { deriveKey, type SigningKey } from './signing-key.ts'
 /** Redis may have lost it, or gone back to an older one: it is looked at this often. */
 const CHECK_MS = 5_000
 
+/** Whoever guesses the secret can make tokens: one that was set by a mistake, such as an empty one, is not taken. */
+const MIN_SECRET_CHARS = 32
+
 export class RedisSigningKey implements SigningKey {
   readonly #redis: Redis
   readonly #log: Logger
@@ -50,7 +53,12 @@ export class RedisSigningKey implements SigningKey {
   readonly #agree = async (): Promise<void> => {
     if (this.#redis.status !== 'ready') return
     try {
-      const before = await this.#redis.set(SIGNING_SECRET_KEY, this.#secret, 'NX', 'GET')
+      let before = await this.#redis.set(SIGNING_SECRET_KEY, this.#secret, 'NX', 'GET')
+      if (before !== null && before.length < MIN_SECRET_CHARS) {
+        this.#log.warn(`${SIGNING_SECRET_KEY} had fewer than ${MIN_SECRET_CHARS} characters and was replaced`)
+        await this.#redis.set(SIGNING_SECRET_KEY, this.#secret)
+        before = null
+      }
       if (this.#key && (before === null || before === this.#secret)) return
       this.#secret = before ?? this.#secret
       this.#key = deriveKey(this.#secret)

@@ -2,12 +2,14 @@
 
 import {
   createRemoteJWKSet,
+  customFetch,
   decodeProtectedHeader,
   errors,
   type JWTPayload,
   type JWTVerifyGetKey,
   type JWTVerifyOptions,
   jwtVerify,
+  type RemoteJWKSetOptions,
 } from 'jose'
 import { z } from 'zod'
 import type { GatewayConfig } from '../../shared/config.ts'
@@ -33,6 +35,9 @@ const REFRESH_MS = 5 * 60 * 1000
 /** A key that is not known is looked for this often at most, whatever tokens name. */
 const COOLDOWN_MS = 10_000
 
+/** When that failed, it is tried this often at most. */
+const RETRY_MS = 1_000
+
 /** Clocks differ. It does not lengthen a token's life. */
 const CLOCK_TOLERANCE_SECONDS = 5
 
@@ -55,6 +60,8 @@ export class UserTokens {
   readonly #log: Logger
   readonly #onRefresh: () => void
   #refresh: NodeJS.Timeout | undefined
+  /** Before it the keys are not fetched for a token, since they were away a moment ago. In ms of `performance.now()`. */
+  #retryAt = 0
 
   /** `onRefresh` is called when keys were fetched that may differ from those before. */
   constructor(config: GatewayConfig, log: Logger, onRefresh: () => void) {
@@ -62,8 +69,16 @@ export class UserTokens {
     const { MILLRACE_JWT_AUDIENCE: audience, MILLRACE_JWT_ISSUER: issuer } = config
     this.#secret = secret === undefined ? null : Buffer.from(secret)
     // Known keys stay when they can't be fetched: the refresh below is what replaces them.
-    const bounds = { timeoutDuration: FETCH_TIMEOUT_MS, cooldownDuration: COOLDOWN_MS, cacheMaxAge: Infinity }
-    this.#remoteKeys = url === undefined ? null : createRemoteJWKSet(new URL(url), bounds)
+    const options: RemoteJWKSetOptions = {
+      timeoutDuration: FETCH_TIMEOUT_MS,
+      cooldownDuration: COOLDOWN_MS,
+      cacheMaxAge: Infinity,
+      [customFetch]: async (...request) => {
+        if (performance.now() < this.#retryAt) throw keysUnavailable()
+        return fetch(...request)
+      },
+    }
+    this.#remoteKeys = url === undefined ? null : createRemoteJWKSet(new URL(url), options)
     this.#checks = {
       requiredClaims: ['exp'],
       clockTolerance: CLOCK_TOLERANCE_SECONDS,
@@ -78,12 +93,14 @@ export class UserTokens {
   async start(): Promise<void> {
     const keys = this.#remoteKeys
     if (!keys) return
-    const fetch = () =>
-      keys.reload().then(this.#onRefresh, error => {
+    const refresh = () => {
+      this.#retryAt = 0
+      return keys.reload().then(this.#onRefresh, error => {
         this.#log.warn({ err: error }, 'MILLRACE_JWKS_URL: the keys could not be fetched; known ones stay')
       })
-    this.#refresh = setInterval(fetch, REFRESH_MS)
-    await fetch()
+    }
+    this.#refresh = setInterval(refresh, REFRESH_MS)
+    await refresh()
   }
 
   stop(): void {
@@ -119,11 +136,17 @@ export class UserTokens {
     } catch (error) {
       if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys)
         throw error
+      if (error instanceof MillraceError) throw error
+      this.#retryAt = performance.now() + RETRY_MS
       // Not louder: whoever sends tokens of keys that are not there could fill the log.
       this.#log.debug({ err: error }, 'MILLRACE_JWKS_URL: the key of a token could not be fetched')
-      throw new MillraceError('token-keys-unavailable', 'the key of the token can not be fetched at present')
+      throw keysUnavailable()
     }
   }
+}
+
+function keysUnavailable(): MillraceError {
+  return new MillraceError('token-keys-unavailable', 'the key of the token can not be fetched at present')
 }
 
 function callerOf({ sub, exp = 0, millrace = {} }: JWTPayload, token: string): Caller {

@@ -5,6 +5,7 @@ import type { Context } from 'koa'
 import { MillraceError } from '../../shared/errors.ts'
 import type { TaskStore } from '../../shared/redis-tasks.ts'
 import { isTerminal, TASK_ID } from '../../shared/task.ts'
+import { callerOf } from '../access/caller.ts'
 import type { Tickets } from '../access/tickets.ts'
 import { answerJson } from '../http/answer.ts'
 import { preferredWait } from '../http/prefer-wait.ts'
@@ -35,9 +36,11 @@ export function readTaskRoute(router: Router, { gate, tasks, streams, tickets, c
     const waitSeconds = preferredWait(ctx)
     let task = await read(id)
     if (waitSeconds && !isTerminal(task.state)) {
+      // What happens after the end of its credential is not for the caller.
+      const lifeMs = (callerOf(ctx).expiresAt ?? Infinity) - Date.now()
       await streams.waits.untilEnded(id, {
         client: clientOf(ctx),
-        timeoutMs: waitSeconds * 1_000,
+        timeoutMs: Math.min(waitSeconds * 1_000, lifeMs),
         signal: whileWaited(ctx),
         hasEnded: () => hasEnded(id),
       })

@@ -12,6 +12,7 @@ import { onceOf } from '../../shared/redis-idempotency.ts'
 import type { TaskRecord, TaskRequest } from '../../shared/task.ts'
 import type { Repeatable } from '../../shared/task-queue.ts'
 import { type Caller, callerOf } from '../access/caller.ts'
+import { requireMaySubmit } from '../access/rights.ts'
 import { answerJson } from '../http/answer.ts'
 import { refusalFor } from '../http/answer-problems.ts'
 import { checkBody, dottedPath } from '../http/checked-request.ts'
@@ -47,11 +48,16 @@ export function submitBatchRoute(router: Router, parts: SubmitParts & { readonly
   router.post('/v1/tasks/batch', async ctx => {
     const body = await readJson(ctx)
     const { tasks } = checkBody(batchSchema, body)
+    const caller = callerOf(ctx)
     const { results, replayed } = await parts.gate.run(() =>
-      submitOnce(tasks, body, { ...parts, caller: callerOf(ctx) }, ctx),
+      submitOnce(tasks, body, { ...parts, caller }, ctx),
     )
-    if (replayed) markReplayed(ctx)
-    else countAccepted(results, parts)
+    if (replayed) {
+      // The caller's first credential may have had rights that this one lacks.
+      for (const [i, result] of results.entries())
+        if ('task' in result) requireMaySubmit(caller, result.task, ['tasks', i])
+      markReplayed(ctx)
+    } else countAccepted(results, parts)
     answerJson(ctx, 207, { results: results.map(result => viewResult(result, ctx, parts)) })
   })
 }

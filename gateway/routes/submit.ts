@@ -4,7 +4,7 @@ import type { Context } from 'koa'
 import { type IdempotencyRecords, type KeyedRequest, onceOf } from '../../shared/redis-idempotency.ts'
 import type { TaskRecord, TaskRequest } from '../../shared/task.ts'
 import type { TaskQueue } from '../../shared/task-queue.ts'
-import type { Caller } from '../access/caller.ts'
+import { type Caller, callerOf } from '../access/caller.ts'
 import { requireMaySubmit } from '../access/rights.ts'
 import type { Tickets } from '../access/tickets.ts'
 import { answerJson } from '../http/answer.ts'
@@ -56,8 +56,11 @@ export async function submitTask(
   request: (id: string) => Promise<TaskRequest>,
 ): Promise<void> {
   const { task, replayed } = await parts.gate.run(() => submitOnce(keyed, parts, request))
-  if (replayed) markReplayed(ctx)
-  else parts.metrics.tasksSubmitted.inc({ type: task.type })
+  if (replayed) {
+    // The caller's first credential may have had rights that this one lacks.
+    requireMaySubmit(callerOf(ctx), task)
+    markReplayed(ctx)
+  } else parts.metrics.tasksSubmitted.inc({ type: task.type })
   const view = parts.tickets.viewTask(ctx, task)
   answerJson(ctx, 202, view, { Location: view.links.self })
 }

@@ -221,6 +221,7 @@ describe('what a handler may not say', () => {
     'message',
     'gap',
     'snapshot',
+    'credential-expired',
   ])('is an event named %s', async name => {
     const { context } = await openRun()
     expect(await code(context.emit(name))).toBe('invalid-event-type')

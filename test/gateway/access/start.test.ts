@@ -23,7 +23,11 @@ test('without a word it is off on loopback, and says so', async () => {
   const minted = await call(`${gateway.url}/v1/tokens`, { headers, body: { subscribe: ['a'] } })
   const stream = `${gateway.url}/v1/channels/a/events?token=${minted.body.token}`
   expect((await call(stream, { headers: { Accept: 'application/json' } })).status).toBe(200)
-  await gateway.stop()
+  // But not the other way round, since anybody could have made it.
+  const closed = await start(KEY)
+  const there = stream.replace(gateway.url, closed.url)
+  expectProblem(await call(there, { headers: { Accept: 'application/json' } }), 401, 'unauthorized')
+  await Promise.all([gateway.stop(), closed.stop()])
 })
 
 test.each([KEY, { ...KEY, MILLRACE_AUTH: 'on' }, { ...KEY, HOST: '0.0.0.0' }])(

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
 import { SignJWT } from 'jose'
 import { deriveKey } from '../../../gateway/access/signing-key.ts'
+import { SubscriberTokens } from '../../../gateway/access/subscriber-tokens.ts'
 import { SIGNING_SECRET_KEY } from '../../../shared/keys.ts'
 import { type Answer, call, expectProblem } from '../../support/http.ts'
 import { startGateway, startWorker, type TestGateway, type TestProcess } from '../../support/processes.ts'
@@ -261,10 +262,59 @@ describe('the key that signs', () => {
 
   test('is changed in Redis', async () => {
     const token = await mint(a)
-    await client.set(SIGNING_SECRET_KEY, 'another secret')
+    await client.set(SIGNING_SECRET_KEY, 'another secret, and a longer one')
     await until(
       'both have taken it',
       async () => (await ask(b, await mint(a))) === 200 && (await ask(b, token)) === 401,
     )
+  })
+
+  test.each(['', 'guessed'])('is replaced in Redis where it can be guessed: %j', async secret => {
+    const token = await mint(a)
+    await client.set(SIGNING_SECRET_KEY, secret)
+    await until('a gateway has replaced it', async () => (await client.get(SIGNING_SECRET_KEY)) !== secret)
+    const key = deriveKey(secret)
+    const forger = new SubscriberTokens({ current: () => key })
+    const forged = forger.sign({ subscribe: ['*'], expiresAt: Date.now() + 60_000 })
+    for (const gateway of [a, b]) {
+      expect(await ask(gateway, forged)).toBe(401)
+      expect(await ask(gateway, token)).toBe(200)
+    }
+  })
+})
+
+describe('a user with several tokens', () => {
+  const as = async (tasks: string[], path: string, request: Parameters<typeof call>[1], lifeS = 60) => {
+    const claims = { sub: 'ada', exp: Math.floor(Date.now() / 1000) + lifeS, millrace: { tasks } }
+    const token = await new SignJWT(claims).setProtectedHeader({ alg: 'HS256' }).sign(Buffer.from(JWT_SECRET))
+    const headers = { ...bearer(token), ...request?.headers }
+    return call(secretive.url + path, { ...request, headers })
+  }
+
+  test('gets no answer of before with one that may not have it', async () => {
+    const headers = { 'Idempotency-Key': 'one' }
+    const one = { body: { ...countdown, id: 'ada-1' }, headers }
+    expect((await as(['ada-*'], '/v1/tasks', one)).status).toBe(202)
+    expect((await as(['ada-*'], '/v1/tasks', one)).headers.get('idempotency-replayed')).toBe('true')
+    expectProblem(await as(['eve-*'], '/v1/tasks', one), 403, 'forbidden', ['id'])
+    const two = {
+      body: { tasks: [{}, { ...countdown, id: 'ada-2' }] },
+      headers: { 'Idempotency-Key': 'two' },
+    }
+    expect((await as(['ada-*'], '/v1/tasks/batch', two)).status).toBe(207)
+    expect((await as(['ada-*'], '/v1/tasks/batch', two)).headers.get('idempotency-replayed')).toBe('true')
+    expectProblem(await as(['eve-*'], '/v1/tasks/batch', two), 403, 'forbidden', ['tasks.1.id'])
+  })
+
+  test('waits no longer for a task than its token lives', async () => {
+    const { body: task } = await post(secretive, '/v1/tasks', { ...countdown, delayMs: 3_600_000 })
+    const path = `/v1/tasks/${task.id}`
+    const waiting = as(['*'], path, { headers: { Prefer: 'wait=60' } }, 2)
+    const events = `${secretive.url}${path}/events?token=`
+    // As long as the token that waits, or longer.
+    const { body: minted } = await post(secretive, '/v1/tokens', { subscribe: ['*'], ttlSeconds: 3 })
+    await until('both have expired', async () => (await history(events + minted.token)).status === 401)
+    await post(secretive, `${path}/cancel`, {})
+    expect((await waiting).body.state).toBe('scheduled')
   })
 })
