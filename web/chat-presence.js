@@ -12,8 +12,9 @@ export class ChatPresence {
   #people = new Map() // client → { name, at }
   #latest = 0
 
-  /** `type`: here or left; `time` in ISO 8601. */
+  /** `type`: here or left, others are ignored; `time` in ISO 8601. */
   take({ type, time, client, name }) {
+    if (type !== 'here' && type !== 'left') return
     const at = Date.parse(time)
     this.#latest = Math.max(this.#latest, at)
     if (type === 'left') this.#people.delete(client)

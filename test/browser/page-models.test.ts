@@ -45,6 +45,14 @@ describe('presence', () => {
     expect(presence.names).toEqual(['a'])
   })
 
+  test('goes on after a gap, which has no time', () => {
+    const presence = new ChatPresence()
+    presence.take(here(0, 'a'))
+    presence.take({ type: 'gap', client: 'undefined', name: '' })
+    presence.take(here(26, 'b'))
+    expect(presence.names).toEqual(['b'])
+  })
+
   test('is bounded', () => {
     const presence = new ChatPresence()
     for (let i = 0; i < 1_000; i++) presence.take(here(0, `${i}`))
