@@ -30,6 +30,8 @@ export class PublishConnection {
   /** Resolves with the body of the answer. Rejects unless that is a 2xx. One request at a time. */
   post(path: string, body: string): Promise<string> {
     return new Promise((resolve, reject) => {
+      // Closed while nothing was waited for: whoever is told only now would wait for ever.
+      if (this.#socket.destroyed) return reject(new Error('the publishing connection was closed'))
       this.#waiting = { resolve, reject }
       this.#socket.write(
         `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1:${this.#port}\r\nContent-Type: application/json\r\n` +

@@ -58,6 +58,18 @@ const WORKLOAD: Workload = {
 }
 
 describe('the load client', () => {
+  test('fails a publish on a connection that was closed while it rested', async () => {
+    const server = await startFaultyServer(frame => [frame])
+    const publisher = new CommandProcess<PublisherCommands>('publisher', script('load/publisher.js'))
+    ended.push(() => publisher.stop())
+    const { port } = server
+    await publisher.call('connect', { port, path: '/', connections: 1, channels: 1, padding: 0 })
+    await server.close()
+    // It has heard of that when it has done something else.
+    await publisher.call('publish', { count: 0 })
+    await expect(publisher.call('publish', { count: 1 })).rejects.toThrow('connection was closed')
+  })
+
   test('finds nothing wrong with a server that delivers each event once and in order', async () => {
     const run = await runAgainst(frame => [frame])
     expect(run.delivery).toMatchObject({ expected: EVENTS * VIEWERS, received: EVENTS * VIEWERS })
