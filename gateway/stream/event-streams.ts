@@ -75,7 +75,7 @@ export class EventStreams {
   readonly #metrics: GatewayMetrics
   readonly #hub: Hub
   readonly #open: OpenConnections
-  readonly #connections = new Map<Connection, Client>()
+  readonly #connections = new Set<Connection>()
   readonly #context: SubscriptionContext
   readonly #limits: ConnectionLimits
   #ticker: NodeJS.Timeout | undefined
@@ -130,7 +130,7 @@ export class EventStreams {
     this.#draining = true
     this.waits.stop()
     await Promise.all(
-      [...this.#connections.keys()].map(async connection => {
+      [...this.#connections].map(async connection => {
         await delay(Math.random() * this.#config.MILLRACE_DRAIN_MS)
         connection.write(chunkOf([retryFrame(Math.round(RETRY_MS * (0.5 + Math.random())))]))
         connection.end('drain')
@@ -171,7 +171,9 @@ export class EventStreams {
     const { viewer, client, expiresAt } = request
     const connection = new Connection(socket, chunkedEncoding, viewer, this.#limits, expiresAt, this.#closed)
     this.#open.add(client)
-    this.#connections.set(connection, client)
+    // Not when the stream ends: what its client leaves unread then is kept for it here.
+    socket.once('close', () => this.#open.remove(client))
+    this.#connections.add(connection)
     this.#metrics.connections.set(this.#connections.size)
     connection.write(chunkOf([openingFrame(RETRY_MS)]))
     this.#run(connection, request, ends).catch(error => {
@@ -280,7 +282,6 @@ export class EventStreams {
   }
 
   readonly #closed = (connection: Connection, reason: CloseReason): void => {
-    this.#open.remove(this.#connections.get(connection)!)
     this.#connections.delete(connection)
     for (const subscription of connection.subscriptions) this.#hub.detach(subscription)
     this.#metrics.connections.set(this.#connections.size)
@@ -290,7 +291,7 @@ export class EventStreams {
 
   #tick(heartbeatMs: number): void {
     const now = performance.now()
-    for (const connection of this.#connections.keys()) {
+    for (const connection of this.#connections) {
       if (now >= connection.endsAt) {
         if (connection.endsFor === 'expired') connection.expire()
         else connection.end('age')

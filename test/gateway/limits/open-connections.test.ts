@@ -115,3 +115,21 @@ test('processes of this machine are no clients', async () => {
   })
   for (let i = 0; i < 3; i++) expect((await watch(direct, {})).status).toBe(200)
 })
+
+test('a stream that has ended holds its place until its client has read the rest, or is given up', async () => {
+  const gateway = await startGateway({
+    redisUrl: redis.url,
+    env: { MILLRACE_MAX_CONNECTIONS: '1', MILLRACE_MAX_CONNECTION_AGE_MS: '1000' },
+  })
+  // More than the system takes in between.
+  const url = `${gateway.url}/v1/channels/much/events`
+  const body = Array.from({ length: 16 }, () => ({ data: 'x'.repeat(60_000) }))
+  for (let i = 0; i < 16; i++) expect((await call(url, { body })).status).toBe(201)
+  const viewer = await openViewer(`${url}?from=earliest`)
+  viewer.pause()
+  const ended = 'millrace_sse_connections_closed_total{reason="age"}'
+  await until('the stream has ended', async () => (await metric(gateway, ended)) === 1)
+  expectProblem(await refusal(gateway, {}), 503, 'gateway-full')
+  viewer.cut()
+  await until('there is room again', async () => (await watch(gateway, {})).status === 200)
+})
