@@ -41,8 +41,11 @@ describeInDocker(`docker compose up ${SCALE.join(' ')}`, () => {
     return gateways[streams.indexOf(1)] as string
   }
 
-  const submit = (steps: number, intervalMs: number) =>
-    call(`${url}/v1/tasks`, { body: { type: 'countdown', input: { steps, intervalMs } } })
+  async function submit(steps: number, intervalMs: number): Promise<Answer> {
+    const task = await call(`${url}/v1/tasks`, { body: { type: 'countdown', input: { steps, intervalMs } } })
+    expect(task).toMatchObject({ status: 202 })
+    return task
+  }
 
   const watch = (task: Answer) => openViewer(url + task.body.links.events)
 
