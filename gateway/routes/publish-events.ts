@@ -19,11 +19,17 @@ import { checkBody, checkQuery, invalid } from '../http/checked-request.ts'
 import { keyedRequest, keyReused, markReplayed } from '../http/idempotency-key.ts'
 import { readJson, readText } from '../http/request-body.ts'
 import type { RedisGate } from '../redis-gate.ts'
+import { CREDENTIAL_EXPIRED } from '../stream/sse-frame.ts'
 
 /** Of one request, appended together. */
 const MAX_EVENTS = 1_000
 
-const eventType = z.string().regex(EVENT_TYPE, 'must be 1 to 64 of A-Z a-z 0-9 _ . -').default('message')
+const eventType = z
+  .string()
+  .regex(EVENT_TYPE, 'must be 1 to 64 of A-Z a-z 0-9 _ . -')
+  // Whoever publishes could make all viewers fetch new credentials, as often as they like.
+  .refine(type => type !== CREDENTIAL_EXPIRED, 'is what a gateway alone says')
+  .default('message')
 const eventSchema = z.strictObject({ type: eventType, data: z.nonoptional(z.unknown(), 'is required') })
 const batchSchema = z.array(eventSchema).min(1).max(MAX_EVENTS)
 const querySchema = z.object({ type: eventType })

@@ -9,6 +9,7 @@ import type { CloseReason } from './close-reason.ts'
 import type { CursorCodec } from './cursor.ts'
 import {
   type Chunk,
+  CREDENTIAL_EXPIRED,
   chunkOf,
   controlFrame,
   cursorFrame,
@@ -185,7 +186,7 @@ export class Connection {
   expire(): void {
     const { envelope, named } = this.options
     const ofNoChannel = envelope || !named ? { channel: null, id: null } : null
-    const frame = controlFrame('credential-expired', {}, { cursor: null, envelope: ofNoChannel, named })
+    const frame = controlFrame(CREDENTIAL_EXPIRED, {}, { cursor: null, envelope: ofNoChannel, named })
     this.write(chunkOf([frame]))
     this.end('expired')
   }

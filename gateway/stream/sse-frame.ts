@@ -66,8 +66,11 @@ export function envelopeFrame(channel: string, event: ChannelEvent, cursor: stri
   return Buffer.from(`id: ${cursor}\n${named ? `event: ${event.type}\n` : ''}data: ${envelope}\n\n`)
 }
 
+/** Asks a client for a new credential. */
+export const CREDENTIAL_EXPIRED = 'credential-expired'
+
 /** Events of a connection, which stand in no log. */
-type ControlType = 'gap' | 'snapshot' | 'credential-expired'
+type ControlType = 'gap' | 'snapshot' | typeof CREDENTIAL_EXPIRED
 
 /** A control event, which stands in no log. `channel` is given where events come in envelopes. */
 export function controlFrame(

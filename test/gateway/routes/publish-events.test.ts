@@ -62,6 +62,13 @@ test('an event without data is refused, and says so', async () => {
   expect(answer.body.errors[0].message).toBe('is required')
 })
 
+test('nobody publishes what tells viewers that their credential has expired', async () => {
+  const type = 'credential-expired'
+  expectProblem(await publish(newChannel(), { type, data: {} }), 422, 'invalid-body', ['type'])
+  const text = { method: 'POST', headers: { 'Content-Type': 'text/plain' }, body: '{}' }
+  expectProblem(await call(urlOf(newChannel(), `?type=${type}`), text), 400, 'invalid-query', ['type'])
+})
+
 test('text is kept as it is, named by the query', async () => {
   const channel = newChannel()
   const headers = { 'Content-Type': 'text/plain; charset=utf-8' }
