@@ -51,8 +51,11 @@ interface BatchCommand {
   millraceAppendBatch(numberOfKeys: number, args: (string | number)[]): Promise<AppendReply[]>
 }
 
-/** Of one script, which nothing interrupts. */
-const MAX_APPENDS = 100
+/**
+ * Of one script, which nothing interrupts. So many are sent at once, without waiting for more: Redis then works on them
+ * while this process still makes the next.
+ */
+const MAX_APPENDS = 32
 /** A longer append goes by itself, so that no script is long. */
 const MAX_BATCHED_CHARS = 8 * 1024
 
@@ -76,15 +79,21 @@ export class AppendBatch {
     return new Promise((resolve, reject) => {
       const gathered = { keys, append: JSON.stringify(append), data, resolve, reject }
       if (isLong(gathered)) void this.#sendBatch([gathered])
-      else if (this.#gathered.push(gathered) === 1) this.#soon(() => this.#send())
+      else this.#gather(gathered)
     })
   }
 
-  #send(): void {
+  #gather(append: Gathered): void {
+    const waiting = this.#gathered.push(append)
+    if (waiting === 1) this.#soon(this.#send)
+    else if (waiting === MAX_APPENDS) this.#send()
+  }
+
+  readonly #send = (): void => {
     const appends = this.#gathered
+    if (appends.length === 0) return
     this.#gathered = []
-    for (let i = 0; i < appends.length; i += MAX_APPENDS)
-      void this.#sendBatch(appends.slice(i, i + MAX_APPENDS))
+    void this.#sendBatch(appends)
   }
 
   async #sendBatch(appends: readonly Gathered[]): Promise<void> {

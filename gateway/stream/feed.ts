@@ -4,7 +4,7 @@
 import { type ChannelEvent, taskOfChannel } from '../../shared/event.ts'
 import { comparePositions, formatPosition, ORIGIN, type Position, relate } from '../../shared/event-id.ts'
 import type { EventLog, LogPage, PageLimits } from '../../shared/event-log.ts'
-import { type Chunk, chunkOf, type FramedEvent, frameEvent } from './sse-frame.ts'
+import { type Chunk, chunkOf, FramedEvent } from './sse-frame.ts'
 import { BLOCK_PAGE, startOfBlock, Tail, type TailBudget } from './tail.ts'
 
 /** A page whose events have their frames. */
@@ -87,7 +87,7 @@ export class Feed {
     let news = 0
     for (const event of events) {
       if (this.head && relate(this.head, event) === 'duplicate') continue
-      this.tail.push(frameEvent(event))
+      this.tail.push(new FramedEvent(event))
       this.head = { epoch: event.epoch, seq: event.seq }
       this.unflushed.push(event.time)
       news++
@@ -193,7 +193,7 @@ export class Feed {
       // What pub/sub still brings of it is no news any more.
       this.#onBehind(this)
     }
-    const events = page.events.map(frameEvent)
+    const events = page.events.map(event => new FramedEvent(event))
     // A page from before a reset that pub/sub has told of meanwhile is no memory of this log.
     if (this.head?.epoch === head.epoch) this.#remember(events)
     if (after === 'earliest' && events[0]) this.tail.noteOldest(events[0])
@@ -230,9 +230,9 @@ function gather(events: readonly FramedEvent[]): Gathered | null {
   const frames: Buffer[] = []
   let bytes = 0
   for (const { chunk } of events) {
-    if (frames.length > 0 && bytes + chunk.body.length > MAX_GATHERED_BYTES) break
+    if (frames.length > 0 && bytes + chunk.bodyLength > MAX_GATHERED_BYTES) break
     frames.push(chunk.body)
-    bytes += chunk.body.length
+    bytes += chunk.bodyLength
   }
   const { epoch, seq, type } = events[frames.length - 1]!
   return { chunk: chunkOf(frames), count: frames.length, lastType: type, end: { epoch, seq } }

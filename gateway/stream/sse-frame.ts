@@ -1,14 +1,8 @@
 // The bytes of the event stream (WHATWG HTML, "Server-sent events"), and of the HTTP/1.1 chunk around them
 // (RFC 9112, section 7.1). Pure.
 
-import type { ChannelEvent } from '../../shared/event.ts'
+import type { ChannelEvent, DataFormat } from '../../shared/event.ts'
 import { formatPosition } from '../../shared/event-id.ts'
-
-/** An event with its finished frame, which is built once on a gateway and written to every viewer. */
-export interface FramedEvent extends ChannelEvent {
-  /** The frame alone, as a chunk of its own. */
-  readonly chunk: Chunk
-}
 
 const LINE_END = /\r\n|\r|\n/
 
@@ -34,28 +28,50 @@ export function cursorFrame(cursor: string): Buffer {
 }
 
 /**
- * Builds an event's frame. The data of a JSON event become a view on it, so that they are held once; those of text
- * are copied, since a view would hold on to all that was published or read together with it.
+ * An event with its finished frame, which is built once on a gateway and written to every viewer. The parts of the frame
+ * are views that are made when they are asked for, since most events are only written, and many are kept.
  */
-export function frameEvent({ epoch, seq, type, time, format, data }: ChannelEvent): FramedEvent {
-  const head = `id: ${epoch}-${seq}\nevent: ${type}\ndata: `
-  const lines = format === 'json' ? data : Buffer.from(data.toString().split(LINE_END).join('\ndata: '))
-  const length = head.length + lines.length + 2
-  const size = length.toString(16)
-  const dataStart = size.length + 2 + head.length
-  const dataEnd = dataStart + lines.length
-  const bytes = Buffer.allocUnsafe(dataEnd + 4)
-  bytes.write(`${size}\r\n${head}`, 'latin1')
-  bytes.set(lines, dataStart)
-  bytes.write('\n\n\r\n', dataEnd, 'latin1')
-  return {
-    epoch,
-    seq,
-    type,
-    time,
-    format,
-    data: format === 'json' ? bytes.subarray(dataStart, dataEnd) : Buffer.from(data),
-    chunk: { bytes, body: bytes.subarray(size.length + 2, dataEnd + 2) },
+export class FramedEvent implements ChannelEvent {
+  readonly epoch: number
+  readonly seq: number
+  readonly type: string
+  readonly time: number
+  readonly format: DataFormat
+  /** The frame alone, as a chunk of its own. */
+  readonly chunk: Chunk
+  /** Of text, whose lines in the frame stand apart; null for JSON. */
+  readonly #text: Buffer | null
+  readonly #dataStart: number
+
+  /** The data of text are copied, since a view would hold on to all that was published or read together with it. */
+  constructor({ epoch, seq, type, time, format, data }: ChannelEvent) {
+    const head = `id: ${epoch}-${seq}\nevent: ${type}\ndata: `
+    const lines = format === 'json' ? data : Buffer.from(data.toString().split(LINE_END).join('\ndata: '))
+    const size = (head.length + lines.length + 2).toString(16)
+    const dataStart = size.length + 2 + head.length
+    const dataEnd = dataStart + lines.length
+    const bytes = Buffer.allocUnsafe(dataEnd + 4)
+    bytes.write(`${size}\r\n${head}`, 'latin1')
+    bytes.set(lines, dataStart)
+    bytes.write('\n\n\r\n', dataEnd, 'latin1')
+    this.epoch = epoch
+    this.seq = seq
+    this.type = type
+    this.time = time
+    this.format = format
+    this.chunk = new Chunk(bytes, size.length + 2)
+    this.#text = format === 'json' ? null : Buffer.from(data)
+    this.#dataStart = dataStart
+  }
+
+  /** Of the frame, of which the data of JSON are a part, and of text. */
+  get heldBytes(): number {
+    return this.chunk.bytes.length + (this.#text?.length ?? 0)
+  }
+
+  get data(): Buffer {
+    const { bytes } = this.chunk
+    return this.#text ?? bytes.subarray(this.#dataStart, bytes.length - 4)
   }
 }
 
@@ -94,9 +110,22 @@ export function controlFrame(
 }
 
 /** Bytes ready for a socket: `bytes` with the chunk's header and end, `body` without, for HTTP/1.0. */
-export interface Chunk {
+export class Chunk {
   readonly bytes: Buffer
-  readonly body: Buffer
+  readonly #bodyStart: number
+
+  constructor(bytes: Buffer, bodyStart: number) {
+    this.bytes = bytes
+    this.#bodyStart = bodyStart
+  }
+
+  get bodyLength(): number {
+    return this.bytes.length - 2 - this.#bodyStart
+  }
+
+  get body(): Buffer {
+    return this.bytes.subarray(this.#bodyStart, -2)
+  }
 }
 
 /** Gathers frames into one HTTP chunk, so that one write carries them all. */
@@ -108,5 +137,5 @@ export function chunkOf(frames: readonly Buffer[]): Chunk {
   let offset = bytes.write(header, 'latin1')
   for (const frame of frames) offset += frame.copy(bytes, offset)
   bytes.write('\r\n', offset, 'latin1')
-  return { bytes, body: bytes.subarray(header.length, header.length + length) }
+  return new Chunk(bytes, header.length)
 }

@@ -259,7 +259,6 @@ function isNext(event: Position, next: Position): boolean {
   return next.epoch === event.epoch && next.seq === event.seq + 1
 }
 
-function bytesOf({ chunk, data, format }: FramedEvent): number {
-  // The data of JSON are a part of the frame.
-  return EVENT_OVERHEAD_BYTES + chunk.bytes.length + (format === 'text' ? data.length : 0)
+function bytesOf({ heldBytes }: FramedEvent): number {
+  return EVENT_OVERHEAD_BYTES + heldBytes
 }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
-import { taskOfChannel } from '../../shared/event.ts'
+import { type NewEvent, taskOfChannel } from '../../shared/event.ts'
 import { logKey, taskKey, topicKey } from '../../shared/keys.ts'
 import { RedisEventLog } from '../../shared/redis-event-log.ts'
 import { startRedis, type TestRedis } from '../support/redis.ts'
@@ -126,3 +126,17 @@ test('a server that has become a replica is left by who appends to tasks alone',
     await replica.close()
   }
 })
+
+test('many appends at once go as a few scripts, none of which is long', async () => {
+  await Promise.all(Array.from({ length: 200 }, (_, i) => log.append('many', [noteOf(i)])))
+  await redis.config('RESETSTAT')
+  const positions = await Promise.all(Array.from({ length: 200 }, (_, i) => log.append('many', [noteOf(i)])))
+  expect(positions.map(({ seq }) => seq)).toEqual(Array.from({ length: 200 }, (_, i) => 201 + i))
+  const scripts = Number(/cmdstat_evalsha:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1])
+  expect(scripts).toBeGreaterThanOrEqual(200 / 40)
+  expect(scripts).toBeLessThan(20)
+})
+
+function noteOf(i: number): NewEvent {
+  return { type: 'note', time: 0, format: 'json', data: String(i) }
+}

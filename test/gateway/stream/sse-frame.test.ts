@@ -6,7 +6,7 @@ import {
   controlFrame,
   cursorFrame,
   envelopeFrame,
-  frameEvent,
+  FramedEvent,
 } from '../../../gateway/stream/sse-frame.ts'
 import type { DataFormat } from '../../../shared/event.ts'
 
@@ -27,7 +27,7 @@ function parse(frame: Buffer): EventSourceMessage[] {
 
 describe('SSE frame', () => {
   test('of a JSON event carries its id, type and data as they are', () => {
-    const framed = frameEvent(event('json', '{"a":"ü"}'))
+    const framed = new FramedEvent(event('json', '{"a":"ü"}'))
     expect(framed.chunk.body.toString()).toBe('id: 1-2\nevent: note\ndata: {"a":"ü"}\n\n')
     expect(framed.data.toString()).toBe('{"a":"ü"}')
   })
@@ -37,7 +37,7 @@ describe('SSE frame', () => {
       fc.property(
         fc.string({ unit: fc.oneof(fc.constantFrom('\n', '\r', ':', ' ', 'id: 9\n', 'é'), fc.string()) }),
         text => {
-          const [message, ...more] = parse(frameEvent(event('text', text)).chunk.body)
+          const [message, ...more] = parse(new FramedEvent(event('text', text)).chunk.body)
           expect(more).toEqual([])
           // An event without data is not dispatched (WHATWG HTML): empty text is a data line, which the parser sees.
           expect(message).toEqual({

@@ -1,10 +1,10 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { frameEvent } from '../../../gateway/stream/sse-frame.ts'
+import { FramedEvent } from '../../../gateway/stream/sse-frame.ts'
 import { Tail, TailBudget } from '../../../gateway/stream/tail.ts'
 
 const event = (seq: number, bytes = 10, epoch = 1) =>
-  frameEvent({ epoch, seq, type: 'x', time: 0, format: 'json', data: Buffer.alloc(bytes, 0x31) })
+  new FramedEvent({ epoch, seq, type: 'x', time: 0, format: 'json', data: Buffer.alloc(bytes, 0x31) })
 const seqs = (events: readonly { seq: number }[]) => events.map(({ seq }) => seq)
 const budget = (maxBytes = 1e9) => new TailBudget(maxBytes)
 
