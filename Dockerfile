@@ -26,4 +26,4 @@ COPY --from=build /app/dist dist
 USER node
 # The API, and the ops ports (health, metrics) of gateway and worker.
 EXPOSE 8080 9464 9465
-CMD ["node", "--max-semi-space-size=64", "--enable-source-maps", "dist/gateway/main.js"]
+CMD ["node", "--enable-source-maps", "dist/gateway/main.js"]

@@ -48,7 +48,7 @@ export class BenchServer {
     const child = fork(join(projectRoot(), SCRIPTS[kind]), [redisUrl], {
       // Nothing else of this process's environment: configured as shipped.
       env: { REDIS_URL: redisUrl, PORT: '0', MILLRACE_OPS_PORT: '0', ...env },
-      execArgv: ['--max-semi-space-size=64', '--enable-source-maps', '--expose-gc', '--import', control],
+      execArgv: ['--enable-source-maps', '--expose-gc', '--import', control],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     })
     const timer = setTimeout(() => child.kill('SIGKILL'), START_TIMEOUT_MS)
