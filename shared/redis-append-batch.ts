@@ -65,8 +65,8 @@ export class AppendBatch {
   #gathered: Gathered[] = []
 
   /**
-   * `lua` is the text of append-batch.lua and what it needs. What comes until `soon` calls back goes together: by
-   * `process.nextTick` what follows from one event of the loop, by `setImmediate` from one turn of it.
+   * `lua` is the text of append-batch.lua and what it needs. What comes until `soon` calls back goes together, as far as
+   * one script takes: by `process.nextTick` what follows from one event of the loop, by `setImmediate` from one turn.
    */
   constructor(redis: Redis, lua: string, soon: (send: () => void) => void) {
     redis.defineCommand('millraceAppendBatch', { lua })

@@ -6,7 +6,7 @@ import { LineChart } from './line-chart.js'
 import { LiveSource } from './live-source.js'
 import { QUEUE, SystemSamples } from './system-samples.js'
 
-const MAX_SAMPLES = 5_000 // of ten minutes: that many have 16 processes
+const MAX_SAMPLES = 3_000 // as many as the channel keeps: ten minutes of nine processes
 const COLOURS = 8 // --line-0 … of the style sheet
 const DRAW_EVERY_MS = 1_000
 

@@ -41,7 +41,7 @@ function readBody(ctx: Context): Promise<Buffer> {
   return gather(ctx.req)
 }
 
-/** By two listeners: most bodies come whole with their head, and what libraries do besides shows in the profile. */
+/** By bare listeners: most bodies come whole with their head, and what libraries do besides shows in the profile. */
 function gather(request: IncomingMessage): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
