@@ -2,35 +2,49 @@
 // A task without room waits outside the queue, where it is in nobody's way, until another one of its key makes room.
 
 import type { Redis } from 'ioredis'
+import type { QueuedJob, QueueJobs } from './queue-jobs.ts'
 import { ConcurrencyKeys, type KeyedTask } from './redis-concurrency-keys.ts'
 import type { TaskStore } from './redis-tasks.ts'
 import { isTerminal, type TaskRequest } from './task.ts'
 
 /** A task as far as its concurrency key goes, and as far as the queue goes. */
 type Place = Pick<TaskRequest, 'id' | 'concurrencyKey' | 'concurrencyLimit'>
-export type QueuedTask = Place & Pick<TaskRequest, 'type' | 'priority' | 'delayMs'>
-
-/** Puts tasks into the queue; those that are there stay as they are. */
-type AddToQueue = (tasks: readonly QueuedTask[]) => Promise<void>
+export type QueuedTask = Place & QueuedJob
 
 export class Admission {
   readonly #keys: ConcurrencyKeys
   readonly #tasks: TaskStore
-  readonly #add: AddToQueue
+  readonly #jobs: QueueJobs
 
   /** `redis` stays the caller's. */
-  constructor(redis: Redis, tasks: TaskStore, add: AddToQueue) {
+  constructor(redis: Redis, tasks: TaskStore, jobs: QueueJobs) {
     this.#keys = new ConcurrencyKeys(redis)
     this.#tasks = tasks
-    this.#add = add
+    this.#jobs = jobs
   }
 
   /**
    * Puts tasks into the queue, or holds them back where their keys have no room. A delayed task goes there at once and
-   * needs room when its time has come.
+   * needs room when its time has come. Answers for each null, or the error that it met. Never rejects.
    */
-  async enqueue(tasks: readonly QueuedTask[]): Promise<void> {
-    await this.#add((await Promise.all(tasks.map(task => this.#lineUp(task)))).flat())
+  async enqueue(tasks: readonly QueuedTask[]): Promise<(Error | null)[]> {
+    const outcomes: (Error | null)[] = new Array(tasks.length).fill(null)
+    const free: number[] = []
+    const linedUp: Promise<void>[] = []
+    for (const [i, task] of tasks.entries()) {
+      const place = task.delayMs > 0 ? null : keyed(task)
+      if (!place) free.push(i)
+      else
+        linedUp.push(
+          this.#lineUp(task, place).catch((error: Error) => {
+            outcomes[i] = error
+          }),
+        )
+    }
+    const errors = await this.#jobs.add(free.map(i => tasks[i]!))
+    for (const [n, i] of free.entries()) outcomes[i] = errors[n] ?? null
+    await Promise.all(linedUp)
+    return outcomes
   }
 
   /** Whether a worker may begin a task that it was given: false when its key has no room. */
@@ -68,12 +82,15 @@ export class Admission {
     return this.#keys.countHeldBack()
   }
 
-  /** What may go to the queue when this task wants to: itself, another one of its key, or nothing. */
-  async #lineUp(task: QueuedTask): Promise<QueuedTask[]> {
-    const place = task.delayMs > 0 ? null : keyed(task)
-    if (!place) return [task]
+  /** Puts into the queue what may go there when this task wants to: itself, another one of its key, or nothing. */
+  async #lineUp(task: QueuedTask, place: KeyedTask): Promise<void> {
     const { hasSlot, next } = await this.#keys.queue(place, task.priority)
-    return [...(hasSlot ? [task] : []), ...(await this.#letGo(place, next))]
+    await this.#add([...(hasSlot ? [task] : []), ...(await this.#letGo(place, next))])
+  }
+
+  async #add(tasks: readonly QueuedTask[]): Promise<void> {
+    const error = (await this.#jobs.add(tasks)).find(error => error !== null)
+    if (error) throw error
   }
 
   /** The task that has just got a slot; where it has ended meanwhile, the one that gets the slot in its place. */

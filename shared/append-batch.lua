@@ -9,10 +9,9 @@
 local answers, key, arg = {}, 1, 1
 while arg <= #ARGV do
   local keys, append = tonumber(ARGV[arg]), cjson.decode(ARGV[arg + 1])
-  local _, answer = pcall(appendEvent, { unpack(KEYS, key, key + keys - 1) }, append, arg + 2)
-  if type(answer) ~= 'table' then answer = { err = answer } end
-  if answer.err and string.find(answer.err, '^READONLY') then return answer end
-  answers[#answers + 1] = answer.err and { 'failed', answer.err } or answer
+  local answer = appendByItself({ unpack(KEYS, key, key + keys - 1) }, append, arg + 2)
+  if answer.err then return answer end
+  answers[#answers + 1] = answer
   key = key + keys
   arg = arg + 2 + #append.events
 end

@@ -1,6 +1,6 @@
 -- `appendEvent` appends events to a channel's log, all or nothing. For a task it first checks that the transition is
 -- allowed and that the writer is not an older run (fencing), and updates the task's state in the same step.
--- append-to-log.lua stands before this; append-batch.lua, which stands behind it, calls it.
+-- append-to-log.lua stands before this; append-batch.lua or begin-tasks.lua, which stands behind it, calls it.
 --
 -- keys     the log (stream); the task's state (hash), absent for other channels; what is remembered of an append that
 --          is done only once (string), absent for any other
@@ -85,4 +85,12 @@ local function appendEvent(keys, append, data)
   for i = 1, #task.set, 2 do now[task.set[i]] = task.set[i + 1] end
   for _, field in ipairs(task.unset or {}) do now[field] = nil end
   return { 'ok', firstId, cancel, copies, cjson.encode(now) }
+end
+
+-- One of several appends: {'failed', message} where it failed, an error only where nothing can be written at all.
+local function appendByItself(keys, append, data)
+  local _, answer = pcall(appendEvent, keys, append, data)
+  if type(answer) ~= 'table' then answer = { err = answer } end
+  if not answer.err or string.find(answer.err, '^READONLY') then return answer end
+  return { 'failed', answer.err }
 end

@@ -54,8 +54,6 @@ export interface TaskWrite {
   readonly write?: number
   /** Nothing is written when somebody has asked for the task to be cancelled, so that no outcome overtakes it. */
   readonly unlessCancelled?: boolean
-  /** Comes before all other conditions: what was done is not refused because it was done. */
-  readonly once?: Once | undefined
   /** Nothing is written when the task was to be started before this time, in ms since 1970. */
   readonly unlessExpired?: number
   /** Whether to answer the task's state as it is then. */
@@ -65,6 +63,24 @@ export interface TaskWrite {
   /** From now on the task and its log expire after this long; absent = they stay. */
   readonly expireMs?: number
 }
+
+/** A task that is to begin. */
+export interface NewTask {
+  readonly taskId: string
+  /** The first of its log. */
+  readonly event: NewEvent
+  /** Of its state. */
+  readonly fields: Readonly<Record<string, string | number>>
+  /** Comes before the condition that it does not exist yet: what was done is not refused because it was done. */
+  readonly once?: Once | undefined
+}
+
+/** What comes of beginning a task; `exists` and `reused` changed nothing. */
+export type TaskBegin =
+  | { outcome: 'ok' | 'repeated'; firstId: string }
+  | { outcome: 'exists' }
+  /** The key of {@link NewTask.once} stands for another one. */
+  | { outcome: 'reused' }
 
 /** The answer to an append that is done at most once; `reused`: its key stands for another one. */
 export type OnceAppend = { outcome: 'ok' | 'repeated'; first: Position } | { outcome: 'reused' }
@@ -81,7 +97,6 @@ export type TaskAppend =
       fields?: TaskFields
     }
   | { outcome: 'repeated'; lastEventId: string; cancelRequested: boolean }
-  | { outcome: 'reused' }
   | { outcome: 'exists' }
   | { outcome: 'unknown' }
   /** The writer belongs to an older run. */
@@ -100,6 +115,11 @@ export interface EventLog {
   append(channel: string, events: readonly NewEvent[]): Promise<Position>
   /** Like `append`, unless this was done before: then answers as it was answered, and changes nothing. */
   appendOnce(channel: string, events: readonly NewEvent[], once: Once): Promise<OnceAppend>
+  /**
+   * Begins tasks that do not exist yet, each by itself: its log and its state, both or neither. Answers for each what came
+   * of it, or the error that it met. Never rejects.
+   */
+  beginTasks(tasks: readonly NewTask[]): Promise<(TaskBegin | Error)[]>
   /** Appends to a task's log and changes its state, both or neither. */
   appendToTask(taskId: string, events: readonly NewEvent[], write: TaskWrite): Promise<TaskAppend>
   /**

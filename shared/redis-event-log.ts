@@ -11,16 +11,19 @@ import {
   DEFAULT_PAGE,
   type EventLog,
   type LogPage,
+  type NewTask,
   type Once,
   type OnceAppend,
   type PageLimits,
   type Retention,
   type TaskAppend,
+  type TaskBegin,
   type TaskFields,
   type TaskWrite,
 } from './event-log.ts'
 import { copiedKey, feedKey, logKey, onceKey, taskKey, topicKey } from './keys.ts'
 import { type Append, AppendBatch, type AppendReply } from './redis-append-batch.ts'
+import { NewTasks } from './redis-new-tasks.ts'
 
 const lua = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8')
 
@@ -63,6 +66,7 @@ export class RedisEventLog implements EventLog, CopyLog {
   readonly #toTasks: AppendBatch
   /** Of channels: publishers' requests come by themselves. */
   readonly #toChannels: AppendBatch
+  readonly #newTasks: NewTasks
   readonly #copies = new EventCopies(this)
   /** The last own appends: a log that ends before them has gone back. */
   readonly #reached = new Map<string, Position>()
@@ -71,13 +75,15 @@ export class RedisEventLog implements EventLog, CopyLog {
   /** `redis` stays the caller's: it is neither configured nor closed here. */
   constructor(redis: Redis, retention: EventLogRetention) {
     const append = lua('./append-to-log.lua')
-    const appendBatch = append + lua('./append-event.lua') + lua('./append-batch.lua')
+    const appendEvent = append + lua('./append-event.lua')
+    const appendBatch = appendEvent + lua('./append-batch.lua')
     redis.defineCommand('millraceStep', { lua: append + lua('./append-step.lua'), numberOfKeys: 2 })
     redis.defineCommand('millraceReadPage', { lua: lua('./read-page.lua'), numberOfKeys: 1, readOnly: true })
     redis.defineCommand('millraceNewEpoch', { lua: lua('./new-epoch.lua'), numberOfKeys: 1 })
     this.#redis = redis as Redis & ScriptCommands
     this.#toTasks = new AppendBatch(redis, appendBatch, process.nextTick)
     this.#toChannels = new AppendBatch(redis, appendBatch, setImmediate)
+    this.#newTasks = new NewTasks(redis, appendEvent + lua('./begin-tasks.lua'), retention.taskMaxEvents)
     this.#retention = retention
   }
 
@@ -98,11 +104,15 @@ export class RedisEventLog implements EventLog, CopyLog {
     return { outcome: 'ok', first: this.#noteReached(channel, first, events.length) }
   }
 
+  beginTasks(tasks: readonly NewTask[]): Promise<(TaskBegin | Error)[]> {
+    this.#appended += tasks.length
+    return this.#newTasks.begin(tasks)
+  }
+
   async appendToTask(taskId: string, events: readonly NewEvent[], write: TaskWrite): Promise<TaskAppend> {
     const channel = taskChannel(taskId)
-    const { once } = write
-    const keys = [logKey(channel), taskKey(taskId), ...(once ? [onceKey(channel, once.key)] : [])]
-    const append = this.#append(channel, this.#retention.taskMaxEvents, write.expireMs, events, once)
+    const keys = [logKey(channel), taskKey(taskId)]
+    const append = this.#append(channel, this.#retention.taskMaxEvents, write.expireMs, events)
     append.task = conditionOf(write)
     const [outcome = '', detail = '', cancel, channels, fields] = await this.#toTasks.append(
       keys,
@@ -112,11 +122,7 @@ export class RedisEventLog implements EventLog, CopyLog {
     const cancelRequested = cancel === '1'
     switch (outcome) {
       case 'ok': {
-        // With its only event a log loses its task, and nothing follows the end of a task.
-        const first =
-          write.from.length === 0
-            ? requirePosition(detail)
-            : this.#noteReached(channel, detail, events.length)
+        const first = this.#noteReached(channel, detail, events.length)
         if (write.expireMs !== undefined) this.#reached.delete(channel)
         if (channels) await this.#copies.append(taskId, parseChannels(channels), first, events)
         return {
@@ -131,7 +137,6 @@ export class RedisEventLog implements EventLog, CopyLog {
       case 'fenced':
       case 'refused':
         return { outcome, state: detail }
-      case 'reused':
       case 'exists':
       case 'unknown':
       case 'cancelling':

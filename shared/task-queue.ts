@@ -1,33 +1,19 @@
 // Puts tasks into BullMQ and takes them out again: submit and cancel. BullMQ leases and schedules; the truth
 // about a task is its record.
 
-import type { JobJson, Queue } from 'bullmq'
+import type { Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { Admission, type QueuedTask } from './admission.ts'
 import { MillraceError } from './errors.ts'
-import { formatPosition } from './event-id.ts'
 import type { Once } from './event-log.ts'
 import { jobIdOf, taskIdOfJob } from './job-id.ts'
 import { CANCEL_TOPIC, QUEUE_NAME } from './keys.ts'
 import { openQueue } from './open-queue.ts'
-import type { TaskKey, TaskStore } from './redis-tasks.ts'
+import { QueueJobs } from './queue-jobs.ts'
+import type { TaskStore } from './redis-tasks.ts'
 import { isTerminal, type TaskRecord, type TaskRequest } from './task.ts'
-import { acceptedTask } from './task-record.ts'
-import { cancelling, ended, submitted } from './task-transitions.ts'
-
-/**
- * What BullMQ stores of a job is what the job says of itself; all else about a task stands in its record, and what
- * holds for every job says the worker. A hash of short values alone takes a third of the memory.
- */
-const JOB: Omit<JobJson, 'id' | 'name' | 'timestamp' | 'opts'> = {
-  data: '{}',
-  progress: 0,
-  attemptsMade: 0,
-  attemptsStarted: 0,
-  stalledCounter: 0,
-  failedReason: '',
-  returnvalue: '',
-}
+import { type Submission, TaskSubmissions } from './task-submissions.ts'
+import { cancelling, ended } from './task-transitions.ts'
 
 /** What makes a submission one that may be repeated: the same task comes of it however often it is done. */
 export interface Repeatable {
@@ -35,12 +21,6 @@ export interface Repeatable {
   readonly createdAt: number
   /** What records one of the tasks, by its place among them: no two of them are taken for one. */
   once(index: number): Once
-}
-
-/** A task that is in Redis, and whether it was not before. */
-interface Recorded {
-  readonly task: TaskRecord
-  readonly isNew: boolean
 }
 
 /** How many tasks wait to be run, run, wait for their time, and for another one of their concurrency key. */
@@ -58,6 +38,7 @@ export class TaskQueue {
   readonly #queue: Queue
   readonly #redis: Redis
   readonly #tasks: TaskStore
+  readonly #submissions: TaskSubmissions
   /** Decides which tasks come into the queue at all. */
   readonly admission: Admission
 
@@ -65,45 +46,24 @@ export class TaskQueue {
   constructor(redis: Redis, tasks: TaskStore) {
     this.#redis = redis
     this.#tasks = tasks
-    this.admission = new Admission(redis, tasks, jobs => this.#addJobs(jobs))
     this.#queue = openQueue(QUEUE_NAME, redis)
+    this.admission = new Admission(redis, tasks, new QueueJobs(redis, this.#queue))
+    this.#submissions = new TaskSubmissions(tasks, this.admission)
   }
 
   /**
    * Records and queues a task; when this returns, the task is in Redis. Answers it as accepted. Throws `task-exists`,
    * or what Redis threw: after having undone what was recorded, unless the submission is `repeatable`.
    */
-  async submit(request: TaskRequest, repeatable?: Repeatable): Promise<TaskRecord> {
-    const [submitted] = await this.submitAll([request], repeatable)
-    if (!submitted || submitted instanceof Error) throw submitted
-    return submitted
+  submit(request: TaskRequest, repeatable?: Repeatable): Promise<TaskRecord> {
+    return this.#submissions.submit(submissionOf(request, 0, repeatable, Date.now()))
   }
 
   /** Like `submit`, for some tasks in their order: each is answered by itself or by the error that it met. Never rejects. */
-  async submitAll(
-    requests: readonly TaskRequest[],
-    repeatable?: Repeatable,
-  ): Promise<(TaskRecord | Error)[]> {
-    if (requests.length === 0) return []
-    const createdAt = repeatable?.createdAt ?? Date.now()
-    const keys = requests.map(({ id }) => ({ id, createdAt }))
-    // Both leave in one write, in this order: nothing is recorded that is not registered before.
-    const registered = this.#tasks.register(keys).then(
-      () => null,
-      (error: Error) => error,
-    )
-    const submissions = await Promise.all(
-      requests.map((request, i) =>
-        this.#record(request, createdAt, repeatable?.once(i)).catch((error: Error) => error),
-      ),
-    )
-    const failure = await registered
-    const isRepeatable = repeatable !== undefined
-    if (failure) return this.#undoAll(submissions, failure, isRepeatable)
-    // An entry from before a gateway was lost is old, and one without a record may just have been swept.
-    if (repeatable) await this.#tasks.register(keys).catch(() => undefined)
-    return Promise.all(
-      submissions.map((submission, i) => this.#enqueueRecorded(requests[i]!, submission, isRepeatable)),
+  submitAll(requests: readonly TaskRequest[], repeatable?: Repeatable): Promise<(TaskRecord | Error)[]> {
+    const now = Date.now()
+    return this.#submissions.submitAll(
+      requests.map((request, i) => submissionOf(request, i, repeatable, now)),
     )
   }
 
@@ -112,7 +72,8 @@ export class TaskQueue {
    * already stays as it is. A delayed task asks for room when its time has come.
    */
   async enqueue(task: QueuedTask): Promise<void> {
-    await this.admission.enqueue([task])
+    const [error] = await this.admission.enqueue([task])
+    if (error) throw error
   }
 
   /**
@@ -182,83 +143,6 @@ export class TaskQueue {
     await this.#queue.close()
   }
 
-  /** Answers the task as it was accepted; a worker may have it by then. */
-  async #record(request: TaskRequest, createdAt: number, once: Once | undefined): Promise<Recorded> {
-    const { event, write } = submitted(request, createdAt)
-    const answer = await this.#tasks.apply(request.id, { event, write: { ...write, once } })
-    if (answer.outcome !== 'ok' && answer.outcome !== 'repeated')
-      throw await this.#taken({ id: request.id, createdAt })
-    const lastEventId = answer.outcome === 'ok' ? formatPosition(answer.first) : answer.lastEventId
-    return { task: acceptedTask(request, createdAt, lastEventId), isNew: answer.outcome === 'ok' }
-  }
-
-  async #enqueueRecorded(
-    request: TaskRequest,
-    submission: Recorded | Error,
-    isRepeatable: boolean,
-  ): Promise<TaskRecord | Error> {
-    if (submission instanceof Error) return submission
-    const { task, isNew } = submission
-    try {
-      await (isNew ? this.admission.enqueue([request]) : this.#enqueueAgain(request, task))
-    } catch (error) {
-      await this.#undo(task, isRepeatable)
-      return error as Error
-    }
-    // Not before, since what can't be queued is undone; what fails here is done by the reconciler.
-    await this.#tasks.copyEvents(task).catch(() => false)
-    return task
-  }
-
-  /** Answers the failure for all that were recorded: their callers are told that the outcome is unclear. */
-  async #undoAll(
-    submissions: readonly (Recorded | Error)[],
-    failure: Error,
-    isRepeatable: boolean,
-  ): Promise<Error[]> {
-    const errors: Error[] = []
-    for (const submission of submissions) {
-      errors.push(submission instanceof Error ? submission : failure)
-      if (!(submission instanceof Error)) await this.#undo(submission.task, isRepeatable)
-    }
-    return errors
-  }
-
-  /**
-   * What may be repeated is not undone, since another gateway may have answered a repetition by now; the next one
-   * queues it, or the reconciler. That does it too where Redis can't be reached for undoing.
-   */
-  async #undo(task: TaskRecord, isRepeatable: boolean): Promise<void> {
-    if (!isRepeatable) await this.#tasks.forget(task).catch(() => undefined)
-  }
-
-  async #addJobs(tasks: readonly QueuedTask[]): Promise<void> {
-    const timestamp = Date.now()
-    // By what `add` and `addBulk` come down to: those keep the id in each job's options too.
-    await Promise.all(
-      tasks.map(({ id, type, priority, delayMs }) => {
-        const jobId = jobIdOf(id)
-        const opts = { ...(priority > 0 && { priority }), ...(delayMs > 0 && { delay: delayMs }) }
-        return this.#queue.backend.addJob({ ...JOB, id: jobId, name: type, timestamp, opts }, jobId)
-      }),
-    )
-  }
-
-  /** Whoever recorded the task may have died before it was queued. Where it has a job that one stays. */
-  async #enqueueAgain(request: TaskRequest, { createdAt }: TaskKey): Promise<void> {
-    const task = await this.#tasks.loadState(request.id)
-    if (task?.state !== 'queued' && task?.state !== 'scheduled') return
-    await this.enqueue({ ...request, delayMs: Math.max(createdAt + request.delayMs - Date.now(), 0) })
-  }
-
-  async #taken(key: TaskKey): Promise<MillraceError> {
-    const other = await this.#tasks.load(key.id)
-    if (other?.createdAt !== key.createdAt) await this.#tasks.unregister(key)
-    return new MillraceError('task-exists', `a task with the id ${key.id} exists already`, {
-      errors: [{ path: 'id', message: 'is the id of another task' }],
-    })
-  }
-
   async #cancelWaiting(task: TaskRecord, reason: string | undefined): Promise<boolean> {
     const transition = ended(
       task,
@@ -279,4 +163,13 @@ export class TaskQueue {
     await this.#redis.publish(CANCEL_TOPIC, task.id)
     return true
   }
+}
+
+function submissionOf(
+  request: TaskRequest,
+  index: number,
+  repeatable: Repeatable | undefined,
+  now: number,
+): Submission {
+  return { request, createdAt: repeatable?.createdAt ?? now, once: repeatable?.once(index) }
 }

@@ -2,7 +2,7 @@
 // it changes. Pure; append-event.lua carries a transition out atomically.
 
 import type { NewEvent } from './event.ts'
-import type { TaskWrite } from './event-log.ts'
+import type { NewTask, TaskWrite } from './event-log.ts'
 import { type TaskError, type TaskRecord, type TaskRequest, taskEvent } from './task.ts'
 import { newTaskFields } from './task-record.ts'
 
@@ -27,17 +27,12 @@ const ENDS_FROM = {
 } as const
 
 /** A new task, as `queued` or, with a delay, `scheduled`. */
-export function submitted(request: TaskRequest, now: number): Transition {
-  const set = newTaskFields(request, now)
+export function submitted(request: TaskRequest, now: number): NewTask {
+  const data = waitingData(request.delayMs > 0 ? now + request.delayMs : null)
   return {
-    event: taskEvent(
-      request.id,
-      1,
-      'queued',
-      waitingData(set.state === 'scheduled' ? now + request.delayMs : null),
-      now,
-    ),
-    write: { from: [], set },
+    taskId: request.id,
+    event: taskEvent(request.id, 1, 'queued', data, now),
+    fields: newTaskFields(request, now),
   }
 }
 

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { logKey } from '../../shared/keys.ts'
 import type { TaskRequest } from '../../shared/task.ts'
 import { type Broker, startBroker } from '../worker/worker-fixture.ts'
 
@@ -37,4 +38,21 @@ test('of tasks that are submitted together one that can not be queued is undone,
   }
   expect(await broker.tasks.load(requests[1]!.id)).toBeNull()
   expect(await broker.queue.withoutJob([requests[0]!.id, requests[2]!.id])).toEqual([])
+})
+
+test('tasks that are submitted at the same time share their commands, and no failure', async () => {
+  await broker.queue.submit(request(0))
+  const scripts = async () =>
+    Number(/cmdstat_evalsha:calls=(\d+)/.exec(await broker.redis.info('commandstats'))?.[1])
+  const before = await scripts()
+  const requests = Array.from({ length: 10 }, () => request(0))
+  await broker.redis.set(logKey(`task:${requests[3]!.id}`), 'no stream')
+  const outcomes = await Promise.allSettled(requests.map(one => broker.queue.submit(one)))
+  expect((await scripts()) - before).toBe(2)
+  for (const [i, outcome] of outcomes.entries()) {
+    if (i === 3) expect(outcome).toMatchObject({ reason: { message: expect.stringContaining('WRONGTYPE') } })
+    else expect(outcome).toMatchObject({ value: { id: requests[i]!.id, state: 'queued' } })
+  }
+  const ids = requests.map(({ id }) => id)
+  expect(await broker.queue.withoutJob(ids)).toEqual([ids[3]])
 })

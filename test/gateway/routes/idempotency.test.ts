@@ -219,8 +219,7 @@ describe('a gateway that dies in the middle of a submission', () => {
       ...{ id: memo.id, type: 'a', input: { marker }, delayMs: 0, priority: 0, attempts: 1, backoff: null },
       ...{ timeoutMs: 60_000, expiresInMs: null, retainMs: 60_000 },
     }
-    const { event, write } = submitted(request, memo.createdAt)
-    await tasks.apply(memo.id, { event, write: { ...write, once: onceOf(keyed) } })
+    await tasks.log.beginTasks([{ ...submitted(request, memo.createdAt), once: onceOf(keyed) }])
     return memo
   }
 
