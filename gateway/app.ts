@@ -18,8 +18,9 @@ import { guardRoutes, requireRules } from './access/rules.ts'
 import type { SubscriberTokens } from './access/subscriber-tokens.ts'
 import type { Tickets } from './access/tickets.ts'
 import type { AllowedOrigins } from './http/allowed-origins.ts'
-import { answerProblems } from './http/answer-problems.ts'
+import { answerProblem, answerUnanswered } from './http/answer-problems.ts'
 import { cors } from './http/cors.ts'
+import { directRoutes } from './http/direct-routes.ts'
 import { LeanKoa } from './http/lean-koa.ts'
 import { refuseCrossSite } from './http/refuse-cross-site.ts'
 import { assignRequestId } from './http/request-id.ts'
@@ -71,12 +72,15 @@ export interface AppParts extends TaskDefaults {
 }
 
 export function createApp(parts: AppParts): Koa {
-  const app = new LeanKoa()
+  const { logger, metrics } = parts
+  const app = new LeanKoa({
+    before: assignRequestId,
+    after: answerUnanswered,
+    failed: (ctx, error) => answerProblem(ctx, error, logger),
+    answered: requestLog(logger, metrics),
+  })
   const router = createRouter(parts)
-  app.use(assignRequestId)
-  app.use(requestLog(parts.logger, parts.metrics))
   if (!parts.origins.none) app.use(cors(parts.origins))
-  app.use(answerProblems(parts.logger))
   app.use(refuseCrossSite(parts.origins))
   if (parts.credentials) {
     if (parts.rateLimit) app.use(parts.rateLimit.strangers)
@@ -84,6 +88,7 @@ export function createApp(parts: AppParts): Koa {
     guardRoutes(router)
   }
   if (parts.rateLimit) app.use(parts.rateLimit.requests)
+  app.use(directRoutes(router))
   app.use(router.routes())
   app.use(router.allowedMethods())
   app.use(parts.pages)

@@ -1,6 +1,6 @@
 // Turns whatever goes wrong behind it, and whatever nobody answered, into a problem.
 
-import type { Context, Middleware } from 'koa'
+import type { Context } from 'koa'
 import { MillraceError } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/log.ts'
 import { unanswered } from '../redis-gate.ts'
@@ -9,21 +9,20 @@ import { PROBLEM_TYPE, PROBLEMS, problemDetails } from './problem.ts'
 import { isRedisOutage } from './redis-outage.ts'
 import { requestIdOf } from './request-id.ts'
 
-export function answerProblems(log: Logger): Middleware {
-  return async (ctx, next) => {
-    try {
-      await next()
-      const refusal = unansweredRequest(ctx)
-      if (refusal) writeProblem(ctx, refusal)
-    } catch (error) {
-      if (ctx.respond === false || ctx.headerSent) {
-        log.error({ err: error, requestId: requestIdOf(ctx) }, 'failed after the answer had begun')
-        ctx.respond = false
-        ctx.res.destroy()
-      } else {
-        writeProblem(ctx, refusalFor(error, ctx, log))
-      }
-    }
+/** What nobody answered: an unknown path or method. */
+export function answerUnanswered(ctx: Context): void {
+  const refusal = unansweredRequest(ctx)
+  if (refusal) writeProblem(ctx, refusal)
+}
+
+/** Whatever was thrown. */
+export function answerProblem(ctx: Context, error: unknown, log: Logger): void {
+  if (ctx.respond === false || ctx.headerSent) {
+    log.error({ err: error, requestId: requestIdOf(ctx) }, 'failed after the answer had begun')
+    ctx.respond = false
+    ctx.res.destroy()
+  } else {
+    writeProblem(ctx, refusalFor(error, ctx, log))
   }
 }
 

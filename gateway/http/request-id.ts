@@ -1,15 +1,14 @@
 // The id that a request is known by in answers and in the log.
 
 import { randomUUID } from 'node:crypto'
-import type { Context, Middleware } from 'koa'
+import type { Context } from 'koa'
 
 const WELL_FORMED = /^[A-Za-z0-9._-]{1,128}$/
 
 /** Takes over the caller's `X-Request-Id`, if well-formed, else makes one; every answer carries it. */
-export const assignRequestId: Middleware = (ctx, next) => {
-  const given = ctx.get('X-Request-Id')
-  ctx.state.requestId = WELL_FORMED.test(given) ? given : randomUUID()
-  return next()
+export function assignRequestId(ctx: Context): void {
+  const given = ctx.req.headers['x-request-id']
+  ctx.state.requestId = typeof given === 'string' && WELL_FORMED.test(given) ? given : randomUUID()
 }
 
 export function requestIdOf(ctx: Context): string {

@@ -1,15 +1,16 @@
 // Measures and logs requests, by the pattern of their route and never by their path.
 
 import type { RouterContext } from '@koa/router'
-import type { Context, Middleware } from 'koa'
+import type { Context } from 'koa'
 import type { Logger } from '../../shared/log.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import { requestIdOf } from './request-id.ts'
 
-export function requestLog(log: Logger, metrics: GatewayMetrics): Middleware {
-  return async (ctx, next) => {
-    const startedAt = performance.now()
-    await next()
+/** Takes note of a request once it is answered; `startedAt` is of `performance.now()`. */
+export type NoteRequest = (ctx: Context, startedAt: number) => void
+
+export function requestLog(log: Logger, metrics: GatewayMetrics): NoteRequest {
+  return (ctx, startedAt) => {
     const labels = { method: ctx.method, route: routeOf(ctx), status: String(ctx.res.statusCode) }
     const seconds = (performance.now() - startedAt) / 1000
     metrics.httpRequests.observe(labels, seconds)
