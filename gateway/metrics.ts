@@ -6,10 +6,21 @@ import type { WorkReading } from '../shared/process-samples.ts'
 
 const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
+/**
+ * Events sent since the last scrape, by how they came. They are counted here, since a counter looks its labels up at each
+ * call, which shows where every event has one viewer.
+ */
+interface SentTally {
+  live: number
+  catchup: number
+}
+
 /** Registers the metrics of a gateway and answers them for the parts that feed them. */
 export function createGatewayMetrics(registry: Registry) {
   const registers = [registry]
+  const sent: SentTally = { live: 0, catchup: 0 }
   return {
+    sent,
     connections: new Gauge({
       name: 'millrace_sse_connections',
       help: 'Open event streams.',
@@ -34,7 +45,7 @@ export function createGatewayMetrics(registry: Registry) {
     }),
     eventsReceived: new Counter({
       name: 'millrace_events_received_total',
-      help: 'Events that came over pub/sub.',
+      help: 'Events that this gateway has heard of: from pub/sub, or because it appended them itself.',
       registers,
     }),
     eventsSent: new Counter({
@@ -42,6 +53,12 @@ export function createGatewayMetrics(registry: Registry) {
       help: 'Events written to event streams, straight from pub/sub (live) or read from the log (catchup).',
       labelNames: ['path'],
       registers,
+      collect() {
+        for (const path of ['live', 'catchup'] as const) {
+          this.inc({ path }, sent[path])
+          sent[path] = 0
+        }
+      },
     }),
     delivery: new Histogram({
       name: 'millrace_delivery_seconds',

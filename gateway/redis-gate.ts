@@ -16,15 +16,19 @@ export class RedisGate {
     this.#deadlineMs = deadlineMs
   }
 
+  /** Throws `redis-unavailable` while the connection is down. Enough before a single command. */
+  requireOpen(): void {
+    if (this.#redis.status === 'ready') return
+    throw new MillraceError('redis-unavailable', 'Redis is away. Nothing was done.')
+  }
+
   /**
    * Does the work, or throws `redis-unavailable`: at once while the connection is down, else at the deadline.
    * Work that is late goes on by itself; how it ends is nobody's concern any more.
    */
   run<T>(work: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      if (this.#redis.status !== 'ready') {
-        throw new MillraceError('redis-unavailable', 'Redis is away. Nothing was done.')
-      }
+      this.requireOpen()
       const done = work()
       const timer = setTimeout(() => reject(unanswered()), this.#deadlineMs)
       const settle =

@@ -16,6 +16,9 @@ const COMMON = {
   reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
 } satisfies RedisOptions
 
+/** Past this, what is gathered is sent at once. */
+const MAX_GATHERED_CHARS = 4 * 1024
+
 /** A request waits for its count this long, beside what it may take by itself. */
 const COUNT_TIMEOUT_MS = 150
 
@@ -80,9 +83,12 @@ function gatherWrites(redis: Redis): void {
     const { stream } = redis
     const write = stream.write.bind(stream) as (chunk: string | Buffer) => boolean
     let gathered: (string | Buffer)[] = []
+    let gatheredChars = 0
     const flush = () => {
       const chunks = gathered
       gathered = []
+      gatheredChars = 0
+      if (chunks.length === 0) return
       // What was not sent is sent again, or refused, by ioredis.
       if (!stream.writable) return
       stream.cork()
@@ -102,7 +108,10 @@ function gatherWrites(redis: Redis): void {
     }
     // ioredis neither asks for an encoding nor heeds the answer.
     stream.write = (chunk: string | Buffer) => {
+      gatheredChars += chunk.length
       if (gathered.push(chunk) === 1) setImmediate(flush)
+      // Redis works on these while more of them are made.
+      if (gatheredChars >= MAX_GATHERED_CHARS) flush()
       return true
     }
   })

@@ -69,7 +69,7 @@ export class RedisEventLog implements EventLog, CopyLog {
   readonly #newTasks: NewTasks
   readonly #copies = new EventCopies(this)
   /** The last own appends: a log that ends before them has gone back. */
-  readonly #reached = new Map<string, Position>()
+  readonly #reached = new Map<string, { epoch: number; seq: number }>()
   #appended = 0
 
   /** `redis` stays the caller's: it is neither configured nor closed here. */
@@ -262,11 +262,18 @@ export class RedisEventLog implements EventLog, CopyLog {
   /** Takes the answer to an append; the channel's next one tells Redis how far the log had come. */
   #noteReached(channel: string, firstId: string | undefined, count: number): Position {
     const first = requirePosition(firstId)
-    this.#reached.delete(channel)
-    this.#reached.set(channel, { epoch: first.epoch, seq: first.seq + count - 1 })
-    for (const longestAgo of this.#reached.keys()) {
+    const seq = first.seq + count - 1
+    const reached = this.#reached.get(channel)
+    if (reached) {
+      // Not a new object, which would live until the next append and be moved by the garbage collector until then.
+      reached.epoch = first.epoch
+      reached.seq = seq
+      return first
+    }
+    this.#reached.set(channel, { epoch: first.epoch, seq })
+    for (const oldest of this.#reached.keys()) {
       if (this.#reached.size <= MAX_REACHED) break
-      this.#reached.delete(longestAgo)
+      this.#reached.delete(oldest)
     }
     return first
   }

@@ -19,6 +19,7 @@ import { checkBody, checkQuery, invalid } from '../http/checked-request.ts'
 import { keyedRequest, keyReused, markReplayed } from '../http/idempotency-key.ts'
 import { readJson, readText } from '../http/request-body.ts'
 import type { RedisGate } from '../redis-gate.ts'
+import type { EventStreams } from '../stream/event-streams.ts'
 import { CREDENTIAL_EXPIRED } from '../stream/sse-frame.ts'
 
 /** Of one request, appended together. */
@@ -34,29 +35,40 @@ const eventSchema = z.strictObject({ type: eventType, data: z.nonoptional(z.unkn
 const batchSchema = z.array(eventSchema).min(1).max(MAX_EVENTS)
 const querySchema = z.object({ type: eventType })
 
-export function publishEventsRoute(router: Router, { gate, log }: { gate: RedisGate; log: EventLog }): void {
+interface Dependencies {
+  readonly gate: RedisGate
+  readonly log: EventLog
+  readonly streams: EventStreams
+}
+
+export function publishEventsRoute(router: Router, { gate, log, streams }: Dependencies): void {
   router.post('/v1/channels/:channel/events', async ctx => {
     const channel = publishableChannel(ctx.params.channel ?? '')
     const events = isText(ctx) ? [await readTextEvent(ctx)] : readEvents(await readJson(ctx))
     // When it came is no part of what is asked for.
     const keyed = keyedRequest(ctx, () => events.map(({ time: _, ...event }) => event))
-    const { first, replayed } = await gate.run(() => append(log, channel, events, keyed))
-    if (replayed) markReplayed(ctx)
+    gate.requireOpen()
+    const first = keyed
+      ? await appendOnce(ctx, log, channel, events, keyed)
+      : await log.append(channel, events)
+    // One that was appended before, at another time, pub/sub has brought.
+    if (!keyed) streams.appended(channel, events, first)
     const { epoch, seq } = first
     answerJson(ctx, 201, { ids: events.map((_, i) => formatPosition({ epoch, seq: seq + i })) })
   })
 }
 
-async function append(
+async function appendOnce(
+  ctx: Context,
   log: EventLog,
   channel: string,
   events: readonly NewEvent[],
-  keyed: KeyedRequest | null,
-): Promise<{ first: Position; replayed: boolean }> {
-  if (!keyed) return { first: await log.append(channel, events), replayed: false }
+  keyed: KeyedRequest,
+): Promise<Position> {
   const answer = await log.appendOnce(channel, events, onceOf(keyed))
   if (answer.outcome === 'reused') throw keyReused()
-  return { first: answer.first, replayed: answer.outcome === 'repeated' }
+  if (answer.outcome === 'repeated') markReplayed(ctx)
+  return answer.first
 }
 
 function publishableChannel(channel: string): string {

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { GatewayConfig } from '../../shared/config.ts'
 import { MillraceError } from '../../shared/errors.ts'
-import { taskOfChannel } from '../../shared/event.ts'
+import { type NewEvent, taskOfChannel } from '../../shared/event.ts'
 import { comparePositions, type Position, parsePosition } from '../../shared/event-id.ts'
 import type { EventLog } from '../../shared/event-log.ts'
 import type { Logger } from '../../shared/log.ts'
@@ -102,7 +102,9 @@ export class EventStreams {
       snapshot: channel => this.#snapshot(channel),
       endOf: channel => this.#endOf(channel),
       onCatchUp: reason => metrics.catchups.inc({ reason }),
-      onSent: (count, path) => metrics.eventsSent.inc({ path }, count),
+      onSent: (count, path) => {
+        metrics.sent[path] += count
+      },
       onGap: ({ reason }) => metrics.gaps.inc({ reason }),
       onFault: error => logger.debug({ err: error }, 'a read of the log failed; it is repeated'),
     }
@@ -138,6 +140,11 @@ export class EventStreams {
     )
     clearInterval(this.#ticker)
     this.#hub.stop()
+  }
+
+  /** Events that this gateway has appended to a channel, from `first` on. */
+  appended(channel: string, events: readonly NewEvent[], first: Position): void {
+    this.#hub.appended(channel, events, first)
   }
 
   /**

@@ -64,12 +64,13 @@ export class Feed {
   /** The last position heard of or read; ORIGIN when there is no log; null before anything is known. */
   head: Position | null = null
   /** When the events were appended that came in since the last flush; ms since 1970. */
-  unflushed: number[] = []
+  readonly unflushed: number[] = []
   readonly #log: EventLog
   readonly #gate: ReadGate
   readonly #onBehind: (feed: Feed) => void
   readonly #reads = new Map<string, Promise<FramedPage>>()
-  readonly #gathered = new Map<string, Gathered | null>()
+  /** Of a few positions: compared as numbers, since a key in text would be made for each viewer. */
+  readonly #gathered: { readonly after: Position; readonly frames: Gathered | null }[] = []
   #letGo: NodeJS.Timeout | null = null
 
   constructor(channel: string, { attached, log, gate, budget, onBehind }: FeedDependencies) {
@@ -92,8 +93,14 @@ export class Feed {
       this.unflushed.push(event.time)
       news++
     }
-    if (this.#gathered.size > 0) this.#gathered.clear()
+    this.#gathered.length = 0
     return news
+  }
+
+  /** A viewer that is alone shares with nobody: what it was sent is not kept, and never becomes old garbage. */
+  letGoOfWritten(): void {
+    if (this.followers.size > 1) return
+    for (const { live } of this.followers) if (live) this.tail.clear()
   }
 
   /** Whether a position is the end of the log, as far as this gateway has heard. */
@@ -104,18 +111,19 @@ export class Feed {
   /** The frames after a position in one chunk, from memory; null when they aren't there. */
   gatherAfter(position: Position): Gathered | null {
     // A single viewer shares with nobody.
-    if (this.followers.size < 2) return gather(this.tail.after(position))
-    const key = formatPosition(position)
-    const known = this.#gathered.get(key)
-    if (known !== undefined) return known
-    const gathered = gather(this.tail.after(position))
+    if (this.followers.size < 2) {
+      const { last } = this.tail
+      return last && relate(position, last) === 'successor' ? alone(last) : gather(this.tail.after(position))
+    }
+    for (const { after, frames } of this.#gathered) if (comparePositions(after, position) === 0) return frames
+    const frames = gather(this.tail.after(position))
     // Viewers stand at few positions at once; whoever stands elsewhere has its chunk gathered anew.
-    if (this.#gathered.size < MAX_GATHERED) this.#gathered.set(key, gathered)
+    if (this.#gathered.length < MAX_GATHERED) this.#gathered.push({ after: position, frames })
     this.#letGo ??= setTimeout(() => {
       this.#letGo = null
-      this.#gathered.clear()
+      this.#gathered.length = 0
     }, GATHERED_MS)
-    return gathered
+    return frames
   }
 
   /**
@@ -158,7 +166,7 @@ export class Feed {
   /** Gives up what memory holds of the log; it is read anew. */
   forget(): void {
     this.tail.clear()
-    this.#gathered.clear()
+    this.#gathered.length = 0
   }
 
   /** Whether an event is retained at a position. */
@@ -221,12 +229,13 @@ export class Feed {
   }
 }
 
+function alone({ chunk, type, epoch, seq }: FramedEvent): Gathered {
+  return { chunk, count: 1, lastType: type, end: { epoch, seq } }
+}
+
 function gather(events: readonly FramedEvent[]): Gathered | null {
   if (events.length === 0) return null
-  if (events.length === 1) {
-    const { chunk, type, epoch, seq } = events[0]!
-    return { chunk, count: 1, lastType: type, end: { epoch, seq } }
-  }
+  if (events.length === 1) return alone(events[0]!)
   const frames: Buffer[] = []
   let bytes = 0
   for (const { chunk } of events) {

@@ -4,7 +4,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import pLimit from 'p-limit'
-import { ORIGIN } from '../../shared/event-id.ts'
+import type { ChannelEvent, NewEvent } from '../../shared/event.ts'
+import { ORIGIN, type Position, relate } from '../../shared/event-id.ts'
 import type { EventLog } from '../../shared/event-log.ts'
 import { topicKey } from '../../shared/keys.ts'
 import type { Logger } from '../../shared/log.ts'
@@ -56,6 +57,8 @@ export class Hub {
   #checking = false
   readonly #feeds = new Map<string, Feed>()
   readonly #dirty = new Set<Feed>()
+  /** Since the last flush. */
+  #received = 0
   readonly #flush = new PacedFlush(() => this.#flushDirty())
   readonly #gate: ReadGate = pLimit(MAX_READS)
   readonly #budget = new TailBudget(MAX_TAIL_BYTES)
@@ -135,6 +138,20 @@ export class Hub {
     this.#subscriber.unsubscribe(topic)
   }
 
+  /**
+   * Says what this gateway has appended itself: its own viewers need not wait until pub/sub brings it back. Only where it
+   * follows what they know, else pub/sub brings all in order; and only at rest, since under load pub/sub brings many at a
+   * time, and to look at each event twice costs more than it gains.
+   */
+  appended(channel: string, events: readonly NewEvent[], { epoch, seq }: Position): void {
+    const feed = this.#flush.isAtRest ? this.#feeds.get(topicKey(channel)) : null
+    if (!feed?.head || relate(feed.head, { epoch, seq }) !== 'successor') return
+    this.#take(
+      feed,
+      events.map((event, i) => ({ ...event, epoch, seq: seq + i, data: Buffer.from(event.data) })),
+    )
+  }
+
   /** Compares what is known of every channel with its log; the viewers of those that lag catch up. */
   async #compareHeads(): Promise<void> {
     const feeds = [...this.#feeds.values()]
@@ -177,13 +194,16 @@ export class Hub {
     const feed = this.#feeds.get(topic)
     if (!feed) return
     try {
-      const news = feed.receive(parsePublishedEvents(message))
-      if (news === 0) return
-      this.#metrics.eventsReceived.inc(news)
+      this.#take(feed, parsePublishedEvents(message))
     } catch (error) {
       this.#logger.error({ err: error, channel: feed.channel }, 'could not read a published message')
-      return
     }
+  }
+
+  #take(feed: Feed, events: readonly ChannelEvent[]): void {
+    const news = feed.receive(events)
+    if (news === 0) return
+    this.#received += news
     this.#flushSoon(feed)
   }
 
@@ -193,11 +213,14 @@ export class Hub {
   }
 
   #flushDirty(): void {
+    this.#metrics.eventsReceived.inc(this.#received)
+    this.#received = 0
     for (const feed of this.#dirty) {
       for (const follower of feed.followers) if (follower.live) follower.advance()
       const now = Date.now()
       for (const time of feed.unflushed) this.#metrics.delivery.observe(Math.max(0, now - time) / 1000)
-      feed.unflushed = []
+      feed.unflushed.length = 0
+      feed.letGoOfWritten()
     }
     this.#dirty.clear()
   }

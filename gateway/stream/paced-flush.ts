@@ -13,6 +13,11 @@ export class PacedFlush {
     this.#flush = flush
   }
 
+  /** Whether what is asked for now is written at once. */
+  get isAtRest(): boolean {
+    return !this.#pending && this.#notBefore <= performance.now()
+  }
+
   /** Asks for a flush; what is asked for until it runs goes with it. */
   request(): void {
     if (this.#pending) return

@@ -47,6 +47,7 @@ const step = fc.oneof(
       channel,
       types: fc.array(fc.constantFrom('x', 'y'), { minLength: 1, maxLength: MAX_EVENTS + 2 }),
       large: fc.oneof({ weight: 9, arbitrary: fc.constant(false) }, fc.constant(true)),
+      by: fc.option(gateway),
     }),
   },
   { weight: 6, arbitrary: fc.record({ do: fc.constant('open' as const), viewer, gateway, origin }) },
@@ -166,7 +167,7 @@ class Model {
   async #take(next: Step): Promise<void> {
     switch (next.do) {
       case 'append':
-        return this.#append(next.channel, next.types, next.large)
+        return this.#append(next.channel, next.types, next.large, next.by)
       case 'open':
         return this.#open(
           next.viewer,
@@ -211,7 +212,7 @@ class Model {
     if (how === 'compare' && subscriber.status === 'ready') subscriber.emit('ready')
   }
 
-  async #append(name: string, types: readonly string[], large: boolean): Promise<void> {
+  async #append(name: string, types: readonly string[], large: boolean, by: number | null): Promise<void> {
     // Before a number could be used again, somebody who knows that it was used has said so.
     const known = this.#unasserted.get(name)
     this.#unasserted.delete(name)
@@ -223,7 +224,11 @@ class Model {
     const last = this.#log.logs.get(name)?.last ?? { epoch: this.#epoch + 1_000, seq: 0 }
     for (const [i, { type, data }] of events.entries())
       this.#appended.get(name)!.add({ epoch: last.epoch, seq: last.seq + i + 1 }, type, data)
-    await this.#log.append(name, events)
+    const first = await this.#log.append(name, events)
+    if (by === null) return
+    // One of the gateways has appended them, and hears so with the answer.
+    const { streams } = this.#gateways[by]!
+    void this.#queues[by]!.carryOut(() => first).then(() => streams.appended(name, events, first))
   }
 
   #goBack(name: string, keep: number): void {

@@ -87,4 +87,21 @@ describe('feed', () => {
     expect(feed.gatherAfter(start)).toBe(gathered)
     await until('it is let go', () => feed.gatherAfter(start) !== gathered)
   })
+
+  test('keeps what it has heard for several viewers, and for one until it is live', () => {
+    const { feed, viewer } = watchedFeed()
+    const heard = { epoch: 1, seq: 1, type: 'n', time: 1, format: 'text' as const, data: Buffer.from('1') }
+    const second = {} as Subscription
+    feed.receive([heard])
+    viewer.live = false
+    feed.letGoOfWritten()
+    expect(feed.tail.last?.seq).toBe(1)
+    viewer.live = true
+    feed.followers.add(second)
+    feed.letGoOfWritten()
+    expect(feed.tail.last?.seq).toBe(1)
+    feed.followers.delete(second)
+    feed.letGoOfWritten()
+    expect(feed.tail.last).toBeUndefined()
+  })
 })

@@ -39,7 +39,7 @@ async function watched() {
   await gateway.open({ viewer, cursor: null, origin: 'earliest', expiresAt: null }, socket)
   await gateway.settle()
   await seen('1')
-  return { gateway, log, append, seen }
+  return { gateway, log, append, seen, written: () => text }
 }
 
 test('heads are compared by one comparison at a time, and once more for what happened meanwhile', async () => {
@@ -76,4 +76,28 @@ test('a comparison of heads leaves viewers alone whose events come in meanwhile'
   await gateway.settle()
   const metrics = await gateway.registry.metrics()
   expect(metrics).not.toMatch(/catchups_total\{reason="resubscribe"\}/)
+})
+
+test('a viewer has what its own gateway appended, before pub/sub brings it and once', async () => {
+  const { gateway, append, seen, written } = await watched()
+  const event = { type: 'n', time: 1, format: 'text', data: '2' } as const
+  const first = await append(event.data)
+  const [message] = gateway.subscriber.inbound.splice(0)
+  gateway.streams.appended(CHANNEL, [event], first)
+  await seen('2')
+  message!.deliver()
+  await append('3')
+  await gateway.settle()
+  await seen('3')
+  expect(written().match(/^data: .*/gm)).toEqual(['data: 1', 'data: 2', 'data: 3'])
+})
+
+test('what a gateway appended after something that it has not heard of comes in its order', async () => {
+  const { gateway, append, seen, written } = await watched()
+  await append('2')
+  const event = { type: 'n', time: 1, format: 'text', data: '3' } as const
+  gateway.streams.appended(CHANNEL, [event], await append(event.data))
+  await gateway.settle()
+  await seen('3')
+  expect(written().match(/^data: .*/gm)).toEqual(['data: 1', 'data: 2', 'data: 3'])
 })
