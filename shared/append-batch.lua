@@ -9,7 +9,7 @@
 local answers, key, arg = {}, 1, 1
 while arg <= #ARGV do
   local keys, append = tonumber(ARGV[arg]), cjson.decode(ARGV[arg + 1])
-  local answer = appendByItself({ unpack(KEYS, key, key + keys - 1) }, append, arg + 2)
+  local answer = byItself(appendEvent, { unpack(KEYS, key, key + keys - 1) }, append, arg + 2)
   if answer.err then return answer end
   answers[#answers + 1] = answer
   key = key + keys

@@ -59,7 +59,7 @@ local function appendEvent(keys, append, data)
     if now.state then return { 'exists' } end
   elseif task then
     if not now.state then return { 'unknown' } end
-    if task.run and tonumber(now.run) ~= task.run then return { 'fenced', now.state } end
+    if task.run and tonumber(now.run or 0) ~= task.run then return { 'fenced', now.state } end
     if task.write and task.write <= tonumber(now.write or 0) then
       return { 'repeated', now.lastEventId, cancel, copies }
     end
@@ -87,9 +87,9 @@ local function appendEvent(keys, append, data)
   return { 'ok', firstId, cancel, copies, cjson.encode(now) }
 end
 
--- One of several appends: {'failed', message} where it failed, an error only where nothing can be written at all.
-local function appendByItself(keys, append, data)
-  local _, answer = pcall(appendEvent, keys, append, data)
+-- Does one of several steps: answers {'failed', message} where it failed, an error only where nothing can be written at all.
+local function byItself(step, ...)
+  local _, answer = pcall(step, ...)
   if type(answer) ~= 'table' then answer = { err = answer } end
   if not answer.err or string.find(answer.err, '^READONLY') then return answer end
   return { 'failed', answer.err }

@@ -20,16 +20,20 @@ local function add(log, append, data, id, i)
     event[3], ARGV[data + i - 1])
 end
 
+-- An epoch that begins now, after all that are known, as the digits of its ids.
+local function newEpoch(known)
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  return string.format('%.0f', math.max(now, (tonumber(string.match(known or '', '^%d+')) or 0) + 1))
+end
+
 -- Where the common case fails: the epoch is not known, or over, or has to end.
 local function addFirstAnyhow(log, append, data, endsEpoch)
   if endsEpoch or redis.call('EXISTS', log) == 0 then
-    local time = redis.call('TIME')
-    local now = time[1] * 1000 + math.floor(time[2] / 1000)
-    local epoch = math.max(now, (tonumber(string.match(append.known or '', '^%d+')) or 0) + 1)
     local event = append.events[1]
     -- '-*', which continues an epoch, would begin one with 0.
-    return redis.pcall('XADD', log, string.format('%.0f-1', epoch), 'type', event[1], 'time', event[2], event[3],
-      ARGV[data])
+    local id = newEpoch(append.known) .. '-1'
+    return redis.pcall('XADD', log, id, 'type', event[1], 'time', event[2], event[3], ARGV[data])
   end
   -- Of an empty log, or one that new-epoch.lua has moved on, the last id stands nowhere else.
   local info = redis.call('XINFO', 'STREAM', log)
@@ -51,6 +55,11 @@ local function addFirst(log, append, data, last)
   return addFirstAnyhow(log, append, data, true)
 end
 
+-- An event as it is published.
+local function messageOf(id, type, time, format, text)
+  return id .. ' ' .. time .. ' ' .. type .. ' ' .. format .. ' ' .. #text .. '\n' .. text
+end
+
 -- `last` is an id in the log's last epoch, where one is known. Returns the ids of the first and the last event, or
 -- an error, and then nothing was changed.
 local function appendToLog(log, append, data, last)
@@ -60,8 +69,7 @@ local function appendToLog(log, append, data, last)
   local message = {}
   for i, event in ipairs(append.events) do
     if i > 1 then lastId = add(log, append, data, nextOfEpoch(firstId), i) end
-    local text = ARGV[data + i - 1]
-    message[i] = lastId .. ' ' .. event[2] .. ' ' .. event[1] .. ' ' .. event[3] .. ' ' .. #text .. '\n' .. text
+    message[i] = messageOf(lastId, event[1], event[2], event[3], ARGV[data + i - 1])
   end
   if append.expireMs then redis.call('PEXPIRE', log, append.expireMs) end
   redis.call('PUBLISH', append.topic, table.concat(message))

@@ -1,5 +1,5 @@
--- Begins several tasks as append-event.lua does it, each by itself: what one of them meets is no matter of the others.
--- That script stands before this one.
+-- Begins several tasks, each by itself: what one of them meets is no matter of the others. append-event.lua stands before
+-- this one.
 --
 -- KEYS     for each task its log, its state and, if it is begun only once, what is remembered of that
 -- ARGV     most events of a task; then for each task
@@ -9,21 +9,38 @@
 -- returns  what append-batch.lua returns
 
 local maxEvents = tonumber(ARGV[1])
+local epoch = newEpoch()
+
+-- `arg` is where in ARGV the task begins, `set` where its fields do, up to `last`.
+local function begin(keys, arg, set, last)
+  local log, state, once = keys[1], keys[2], keys[3]
+  local topic, type, time, data, print, keptMs = unpack(ARGV, arg, arg + 5)
+  if redis.call('EXISTS', unpack(keys)) > 0 then
+    return appendEvent(keys, {
+      topic = topic,
+      maxEvents = maxEvents,
+      events = { { type, time, 'json' } },
+      once = once and { print, keptMs },
+      task = { from = '', set = { unpack(ARGV, set, last) } },
+    }, arg + 3)
+  end
+  -- The common case, in which nothing is there of it, takes less.
+  local id = epoch .. '-1'
+  redis.call('XADD', log, id, 'type', type, 'time', time, 'json', data)
+  redis.call('HSET', state, 'lastEventId', id, unpack(ARGV, set, last))
+  if once then redis.call('SET', once, print .. ' ' .. id, 'PX', keptMs) end
+  redis.call('PUBLISH', topic, messageOf(id, type, time, 'json', data))
+  return { 'ok', id }
+end
+
 local answers, key, arg = {}, 1, 2
 while arg <= #ARGV do
-  local topic, type, time, _, print, keptMs, count = unpack(ARGV, arg, arg + 6)
-  local once = print ~= '' and { print, keptMs } or nil
-  local append = {
-    topic = topic,
-    maxEvents = maxEvents,
-    events = { { type, time, 'json' } },
-    once = once,
-    task = { from = '', set = { unpack(ARGV, arg + 7, arg + 6 + count) } },
-  }
-  local answer = appendByItself({ unpack(KEYS, key, key + (once and 2 or 1)) }, append, arg + 3)
+  local keys = ARGV[arg + 4] ~= '' and 3 or 2
+  local set = arg + 7
+  local last = set + ARGV[arg + 6] - 1
+  local answer = byItself(begin, { unpack(KEYS, key, key + keys - 1) }, arg, set, last)
   if answer.err then return answer end
   answers[#answers + 1] = answer
-  key = key + (once and 3 or 2)
-  arg = arg + 7 + count
+  key, arg = key + keys, last + 1
 end
 return answers

@@ -8,7 +8,7 @@ import { parsePosition } from './event-id.ts'
 import type { EventLog, TaskAppend } from './event-log.ts'
 import { INDEX_KEY, logKey, OPEN_KEY, taskIdOfMember, taskKey, taskMember } from './keys.ts'
 import { isTerminal, type TaskRecord, type TaskState } from './task.ts'
-import { parseTaskFields } from './task-record.ts'
+import { createdAtOf, parseTaskFields } from './task-record.ts'
 import { staysUntilClosed, type Transition } from './task-transitions.ts'
 
 /** What finds a task in the index. */
@@ -18,41 +18,33 @@ export type TaskKey = Pick<TaskRecord, 'id' | 'createdAt'>
 export type EndedTask = TaskKey & Pick<TaskRecord, 'callbackUrl' | 'channels' | 'retainMs'>
 
 /** A record without what can be large. */
-export type TaskHeader = Omit<TaskRecord, 'input' | 'result' | 'progress' | 'error' | 'backoff'>
+export type TaskHeader = Omit<TaskRecord, 'input' | 'result' | 'progress' | 'error'>
 
 const HEADER_FIELDS = [
-  'id',
   'type',
   'state',
+  'fixed',
   'attempt',
-  'attempts',
   'run',
   'lostRuns',
   'handedBackRun',
   'runToken',
-  'priority',
-  'timeoutMs',
-  'retainMs',
   'runAt',
   'expiresAt',
   'cancel',
   'cancelReason',
-  'createdAt',
   'startedAt',
   'finishedAt',
   'lastEventId',
   'concurrencyKey',
-  'concurrencyLimit',
-  'callbackUrl',
   'channels',
   'scheduleId',
-  'retryOf',
 ]
 
 /** A record as a list shows it. */
 type TaskSummary = Omit<TaskRecord, 'input'>
 
-const SUMMARY_FIELDS = [...HEADER_FIELDS, 'backoff', 'progress', 'result', 'error']
+const SUMMARY_FIELDS = [...HEADER_FIELDS, 'progress', 'result', 'error']
 
 export interface TaskFilter {
   readonly state?: TaskState | undefined
@@ -129,10 +121,10 @@ export class TaskStore {
   /** When each of the tasks was created, in ms since 1970; null where there is none. */
   async loadTimes(taskIds: readonly string[]): Promise<(number | null)[]> {
     const pipeline = this.#redis.pipeline()
-    for (const id of taskIds) pipeline.hget(taskKey(id), 'createdAt')
-    return ((await pipeline.exec()) ?? []).map(([error, time]) => {
+    for (const id of taskIds) pipeline.hget(taskKey(id), 'fixed')
+    return ((await pipeline.exec()) ?? []).map(([error, fixed]) => {
       if (error) throw error
-      return time === null ? null : Number(time)
+      return typeof fixed === 'string' ? createdAtOf(fixed) : null
     })
   }
 
@@ -227,13 +219,13 @@ export class TaskStore {
   async #matching(members: readonly string[], filter: TaskFilter): Promise<readonly string[]> {
     const names = FILTERS.filter(name => filter[name] !== undefined)
     const pipeline = this.#redis.pipeline()
-    for (const member of members) pipeline.hmget(taskKey(taskIdOfMember(member)), 'id', ...names)
+    for (const member of members) pipeline.hmget(taskKey(taskIdOfMember(member)), 'fixed', ...names)
     const replies = (await pipeline.exec()) ?? []
     return members.filter((_, i) => {
       const [error, values] = replies[i] ?? []
       if (error) throw error
-      const [id, ...fields] = values as (string | null)[]
-      return id !== null && names.every((name, field) => fields[field] === filter[name])
+      const [fixed, ...fields] = values as (string | null)[]
+      return fixed !== null && names.every((name, field) => fields[field] === filter[name])
     })
   }
 

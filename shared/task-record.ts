@@ -4,32 +4,38 @@ import { parseChannels } from './event-copies.ts'
 import type { TaskFields } from './event-log.ts'
 import type { TaskRecord, TaskRequest, TaskState } from './task.ts'
 
-/** The fields of a new task's hash. */
+/**
+ * What is fixed when a task is accepted, but for its input and for what tasks are filtered by. One field of the hash, as
+ * JSON: each field more costs time wherever the hash is written or read, and memory.
+ */
+type FixedPart = Pick<TaskRecord, 'id' | 'attempts' | 'priority' | 'timeoutMs' | 'retainMs' | 'createdAt'> &
+  Partial<Pick<TaskRecord, 'backoff' | 'concurrencyLimit' | 'callbackUrl' | 'retryOf'>>
+
+/** The fields of a new task's hash. What is not there is as {@link parseTaskFields} says. */
 export function newTaskFields(request: TaskRequest, now: number): Record<string, string | number> {
   const delayed = request.delayMs > 0
-  return {
-    id: request.id,
-    type: request.type,
+  const fields: Record<string, string | number> = {
     state: delayed ? 'scheduled' : 'queued',
-    attempt: 1,
-    attempts: request.attempts,
-    run: 0,
+    type: request.type,
+    fixed: JSON.stringify(fixedPart(request, now)),
     input: JSON.stringify(request.input),
-    priority: request.priority,
-    timeoutMs: request.timeoutMs,
-    retainMs: request.retainMs,
-    createdAt: now,
-    ...(request.backoff && { backoff: JSON.stringify(request.backoff) }),
-    ...(delayed && { runAt: now + request.delayMs }),
-    ...(request.concurrencyKey != null && {
-      concurrencyKey: request.concurrencyKey,
-      concurrencyLimit: request.concurrencyLimit ?? 1,
-    }),
-    ...(request.callbackUrl !== undefined && { callbackUrl: request.callbackUrl }),
-    ...(request.channels?.length && { channels: JSON.stringify(request.channels) }),
-    ...(request.scheduleId !== undefined && { scheduleId: request.scheduleId }),
-    ...(request.retryOf !== undefined && { retryOf: request.retryOf }),
-    ...(request.expiresInMs !== null && { expiresAt: now + request.expiresInMs }),
+  }
+  if (delayed) fields.runAt = now + request.delayMs
+  if (request.concurrencyKey != null) fields.concurrencyKey = request.concurrencyKey
+  if (request.channels?.length) fields.channels = JSON.stringify(request.channels)
+  if (request.scheduleId !== undefined) fields.scheduleId = request.scheduleId
+  if (request.expiresInMs !== null) fields.expiresAt = now + request.expiresInMs
+  return fields
+}
+
+function fixedPart(request: TaskRequest, createdAt: number): FixedPart {
+  const { id, attempts, priority, timeoutMs, retainMs, backoff, callbackUrl, retryOf } = request
+  return {
+    ...{ id, attempts, priority, timeoutMs, retainMs, createdAt },
+    ...(backoff && { backoff }),
+    ...(request.concurrencyKey != null && { concurrencyLimit: request.concurrencyLimit ?? 1 }),
+    ...(callbackUrl !== undefined && { callbackUrl }),
+    ...(retryOf !== undefined && { retryOf }),
   }
 }
 
@@ -74,22 +80,23 @@ export function acceptedTask(request: TaskRequest, now: number, lastEventId: str
 
 /** Reads a hash as HGETALL gives it; null when it is empty, as that of an unknown task is. */
 export function parseTaskFields(fields: TaskFields): TaskRecord | null {
-  if (fields.id === undefined) return null
+  if (fields.fixed === undefined) return null
+  const fixed = JSON.parse(fields.fixed) as FixedPart
   return {
-    id: fields.id,
+    id: fixed.id,
     type: fields.type ?? '',
     state: fields.state as TaskState,
-    attempt: Number(fields.attempt),
-    attempts: Number(fields.attempts),
-    backoff: json(fields.backoff) as TaskRecord['backoff'],
-    run: Number(fields.run),
+    attempt: Number(fields.attempt ?? 1),
+    attempts: fixed.attempts,
+    backoff: fixed.backoff ?? null,
+    run: Number(fields.run ?? 0),
     lostRuns: Number(fields.lostRuns ?? 0),
     handedBackRun: numberOrNull(fields.handedBackRun),
     runToken: fields.runToken ?? null,
     input: json(fields.input),
-    priority: Number(fields.priority),
-    timeoutMs: Number(fields.timeoutMs),
-    retainMs: Number(fields.retainMs),
+    priority: fixed.priority,
+    timeoutMs: fixed.timeoutMs,
+    retainMs: fixed.retainMs,
     runAt: numberOrNull(fields.runAt),
     expiresAt: numberOrNull(fields.expiresAt),
     cancelRequested: fields.cancel === '1',
@@ -97,17 +104,22 @@ export function parseTaskFields(fields: TaskFields): TaskRecord | null {
     progress: json(fields.progress) as TaskRecord['progress'],
     result: json(fields.result),
     error: json(fields.error) as TaskRecord['error'],
-    createdAt: Number(fields.createdAt),
+    createdAt: fixed.createdAt,
     startedAt: numberOrNull(fields.startedAt),
     finishedAt: numberOrNull(fields.finishedAt),
     lastEventId: fields.lastEventId ?? '',
     concurrencyKey: fields.concurrencyKey ?? null,
-    concurrencyLimit: numberOrNull(fields.concurrencyLimit),
-    callbackUrl: fields.callbackUrl ?? null,
+    concurrencyLimit: fixed.concurrencyLimit ?? null,
+    callbackUrl: fixed.callbackUrl ?? null,
     channels: parseChannels(fields.channels),
     scheduleId: fields.scheduleId ?? null,
-    retryOf: fields.retryOf ?? null,
+    retryOf: fixed.retryOf ?? null,
   }
+}
+
+/** When a task was created, in ms since 1970, by the field of that name. */
+export function createdAtOf(fixed: string): number {
+  return (JSON.parse(fixed) as FixedPart).createdAt
 }
 
 function json(text: string | undefined): unknown {

@@ -26,7 +26,7 @@ async function openRun(log: Pick<EventLog, 'appendToTask'> = broker.log) {
   const task = taskRecord({ id: randomUUID(), state: 'running', run: RUN })
   await broker.log.appendToTask(task.id, [{ type: 'started', time: 1, format: 'json', data: '{}' }], {
     from: [],
-    set: { id: task.id, state: 'running', run: RUN },
+    set: { fixed: JSON.stringify({ id: task.id }), state: 'running', run: RUN },
   })
   const seen = { cancelled: 0, fenced: 0 }
   const writer = new EventWriter(

@@ -92,7 +92,10 @@ describe('the reconciler', () => {
     const pipeline = broker.redis.pipeline()
     for (let i = 0; i < 700; i++) {
       pipeline.zadd('mr:index', '0', `${old}:kept-${i}`)
-      pipeline.hset(`mr:{task:kept-${i}}:state`, { id: `kept-${i}`, state: 'completed', createdAt: old })
+      pipeline.hset(`mr:{task:kept-${i}}:state`, {
+        state: 'completed',
+        fixed: JSON.stringify({ createdAt: old }),
+      })
     }
     for (let i = 0; i < 700; i++) pipeline.zadd('mr:index', '0', `${old + 1}:gone-${i}`)
     await pipeline.exec()

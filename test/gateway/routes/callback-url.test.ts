@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
 import { taskKey } from '../../../shared/keys.ts'
+import { parseTaskFields } from '../../../shared/task-record.ts'
 import { announceTaskTypes } from '../../../shared/task-types.ts'
 import { call, expectProblem } from '../../support/http.ts'
 import { startGateway, type TestGateway } from '../../support/processes.ts'
@@ -45,7 +46,7 @@ test('a task that is run again keeps it', async () => {
   })
   await call(`${gateway.url}/v1/tasks/${first.id}/cancel`, { method: 'POST' })
   const { body: again } = await call(`${gateway.url}/v1/tasks/${first.id}/retry`, { method: 'POST' })
-  expect(await redis.hget(taskKey(again.id), 'callbackUrl')).toBe(ALLOWED)
+  expect(parseTaskFields(await redis.hgetall(taskKey(again.id)))?.callbackUrl).toBe(ALLOWED)
 })
 
 test.each([

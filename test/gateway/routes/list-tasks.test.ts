@@ -145,7 +145,8 @@ test('pages through 100,000 tasks, each once, and finds a rare one, in steps of 
     for (let i = from; i < from + 5_000; i++) {
       const [id, createdAt] = [`many-${i}`, 1_700_000_000_000 + Math.floor(i / 3)]
       pipeline.zadd('mr:index', 0, `${createdAt}:${id}`)
-      pipeline.hset(taskKey(id), { id, type: 'a', state: state(i), createdAt })
+      const fixed = JSON.stringify({ id, createdAt })
+      pipeline.hset(taskKey(id), { type: 'a', state: state(i), fixed })
     }
     await pipeline.exec()
   }

@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
 import { INDEX_KEY, taskKey } from '../../../shared/keys.ts'
+import type { TaskRecord } from '../../../shared/task.ts'
+import { parseTaskFields } from '../../../shared/task-record.ts'
 import { announceTaskTypes } from '../../../shared/task-types.ts'
 import { call, expectProblem } from '../../support/http.ts'
 import { startGateway, type TestGateway } from '../../support/processes.ts'
@@ -43,6 +45,10 @@ async function taskIn(state: string, fields: object = {}): Promise<string> {
   return answer.body.id
 }
 
+async function record(id: string): Promise<TaskRecord> {
+  return parseTaskFields(await redis.hgetall(taskKey(id)))!
+}
+
 describe('an ended task', () => {
   test.each(['failed', 'cancelled', 'expired'])('that is %s runs again as a new one', async state => {
     const id = await taskIn(state)
@@ -72,8 +78,8 @@ describe('an ended task', () => {
       },
     })
     const { body } = await retry(id)
-    const [old, fresh] = await Promise.all([redis.hgetall(taskKey(id)), redis.hgetall(taskKey(body.id))])
-    const kept = [
+    const [old, fresh] = await Promise.all([record(id), record(body.id)])
+    const kept: (keyof TaskRecord)[] = [
       'type',
       'input',
       'priority',
@@ -85,8 +91,8 @@ describe('an ended task', () => {
       'concurrencyLimit',
     ]
     for (const field of kept) expect([field, fresh[field]]).toEqual([field, old[field]])
-    expect(Number(fresh.expiresAt) - Number(fresh.createdAt)).toBe(120_000)
-    expect(fresh.runAt).toBeUndefined()
+    expect(fresh.expiresAt! - fresh.createdAt).toBe(120_000)
+    expect(fresh.runAt).toBeNull()
     expect(body.state).toBe('queued')
   })
 

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
 import { INDEX_KEY, OPEN_KEY, taskKey } from '../../../shared/keys.ts'
+import type { TaskRecord } from '../../../shared/task.ts'
+import { parseTaskFields } from '../../../shared/task-record.ts'
 import { announceTaskTypes } from '../../../shared/task-types.ts'
 import { call, expectProblem } from '../../support/http.ts'
 import { startGateway, type TestGateway } from '../../support/processes.ts'
@@ -14,6 +16,7 @@ let gateway: TestGateway
 
 const submit = (body: unknown) => call(`${gateway.url}/v1/tasks`, { body })
 const read = (id: string) => call(`${gateway.url}/v1/tasks/${id}`)
+const record = async (id: string): Promise<TaskRecord> => parseTaskFields(await redis.hgetall(taskKey(id)))!
 const jobOf = (id: string) => redis.exists(`{mr}:tasks:task.${id}`)
 
 const resize = {
@@ -89,13 +92,13 @@ describe('an accepted task', () => {
 
   test('takes from its type what it does not say itself', async () => {
     const { body } = await submit({ type: 'resize', input: { width: 1 } })
-    expect(await redis.hgetall(taskKey(body.id))).toMatchObject({
-      attempts: '3',
-      timeoutMs: '60000',
-      backoff: JSON.stringify(resize.backoff),
-      retainMs: String(DAY_MS),
-      priority: '0',
-      input: '{"width":1}',
+    expect(await record(body.id)).toMatchObject({
+      attempts: 3,
+      timeoutMs: 60_000,
+      backoff: resize.backoff,
+      retainMs: DAY_MS,
+      priority: 0,
+      input: { width: 1 },
     })
   })
 
@@ -117,15 +120,15 @@ describe('an accepted task', () => {
       status: 202,
       body: { id: own.id, state: 'scheduled', attempts: 25 },
     })
-    const record = await redis.hgetall(taskKey(own.id))
-    expect(record).toMatchObject({
-      timeoutMs: '1',
-      backoff: '{"type":"fixed","delayMs":7}',
-      retainMs: '1000',
-      priority: '1000',
+    const { runAt, expiresAt, createdAt, ...recorded } = await record(own.id)
+    expect(recorded).toMatchObject({
+      timeoutMs: 1,
+      backoff: { type: 'fixed', delayMs: 7 },
+      retainMs: 1_000,
+      priority: 1_000,
     })
-    expect(Number(record.runAt) - Number(record.createdAt)).toBe(own.delayMs)
-    expect(Number(record.expiresAt) - Number(record.createdAt)).toBe(own.expiresInMs)
+    expect(runAt! - createdAt).toBe(own.delayMs)
+    expect(expiresAt! - createdAt).toBe(own.expiresInMs)
   })
 
   test('keeps its input to the letter', async () => {
@@ -141,9 +144,9 @@ describe('an accepted task', () => {
     const answer = await submit({ type: 'anything', concurrencyKey })
     expect(answer).toMatchObject({ status: 202, body: { concurrencyKey } })
     expect((await read(answer.body.id)).body).toEqual(answer.body)
-    expect(await redis.hget(taskKey(answer.body.id), 'concurrencyLimit')).toBe('5')
+    expect((await record(answer.body.id)).concurrencyLimit).toBe(5)
     const own = await submit({ type: 'anything', concurrencyKey, concurrencyLimit: 1_000 })
-    expect(await redis.hget(taskKey(own.body.id), 'concurrencyLimit')).toBe('1000')
+    expect((await record(own.body.id)).concurrencyLimit).toBe(1_000)
   })
 
   test('is counted by its type', async () => {
@@ -156,10 +159,11 @@ describe('an accepted task', () => {
 test('a task of a type with a limit has the key of its type, unless it has one of its own', async () => {
   const key = async (more: object) => {
     const { body } = await submit({ type: 'limited', ...more })
-    return redis.hmget(taskKey(body.id), 'concurrencyKey', 'concurrencyLimit')
+    const { concurrencyKey, concurrencyLimit } = await record(body.id)
+    return [concurrencyKey, concurrencyLimit]
   }
-  expect(await key({})).toEqual(['type:limited', '2'])
-  expect(await key({ concurrencyKey: 'acme', concurrencyLimit: 7 })).toEqual(['acme', '7'])
+  expect(await key({})).toEqual(['type:limited', 2])
+  expect(await key({ concurrencyKey: 'acme', concurrencyLimit: 7 })).toEqual(['acme', 7])
 })
 
 describe('a body out of bounds is refused with the path', () => {
