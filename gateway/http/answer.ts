@@ -10,10 +10,15 @@ const COMMON: readonly (readonly [name: string, value: string])[] = [
   ['Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'"],
   ['X-Content-Type-Options', 'nosniff'],
   ['Cross-Origin-Resource-Policy', 'same-origin'],
-  // Tasks and events are the caller's business; pages and streams say otherwise.
-  ['Cache-Control', 'no-store'],
 ]
 const COMMON_PAIRS = COMMON.flat()
+/** Tasks and events are the caller's business; pages and streams say otherwise. */
+const CACHE_CONTROL = ['Cache-Control', 'no-store'] as const
+
+/** What the head of every answer begins with, as pairs for `writeHead`. */
+export function commonHead(ctx: Context): string[] {
+  return [...COMMON_PAIRS, 'X-Request-Id', requestIdOf(ctx)]
+}
 
 /**
  * Answers JSON, past `ctx.body`: to set each header by itself, and to find out what the body is, takes a tenth of the
@@ -27,8 +32,8 @@ export function answerJson(
   type = JSON_TYPE,
 ): void {
   const body = JSON.stringify(value)
-  const head = [...COMMON_PAIRS, 'X-Request-Id', requestIdOf(ctx), 'Content-Type', type]
-  head.push('Content-Length', String(Buffer.byteLength(body)))
+  const head = commonHead(ctx)
+  head.push(...CACHE_CONTROL, 'Content-Type', type, 'Content-Length', String(Buffer.byteLength(body)))
   for (const name in headers) head.push(name, headers[name]!)
   ctx.respond = false
   ctx.res.writeHead(status, head).end(body)
@@ -37,5 +42,6 @@ export function answerJson(
 /** For every other answer: what is not set yet of the headers that all have. */
 export function setCommonHeaders(ctx: Context): void {
   ctx.res.setHeader('X-Request-Id', requestIdOf(ctx))
-  for (const [name, value] of COMMON) if (!ctx.res.hasHeader(name)) ctx.res.setHeader(name, value)
+  for (const [name, value] of [...COMMON, CACHE_CONTROL])
+    if (!ctx.res.hasHeader(name)) ctx.res.setHeader(name, value)
 }

@@ -9,7 +9,7 @@ import type { EventLog } from '../../shared/event-log.ts'
 import type { TaskStore } from '../../shared/redis-tasks.ts'
 import { TASK_ID } from '../../shared/task.ts'
 import { callerOf } from '../access/caller.ts'
-import { answerJson, setCommonHeaders } from '../http/answer.ts'
+import { answerJson, commonHead } from '../http/answer.ts'
 import { checkQuery, invalid } from '../http/checked-request.ts'
 import type { ClientOf } from '../limits/clients.ts'
 import type { RedisGate } from '../redis-gate.ts'
@@ -83,6 +83,7 @@ async function answer(
       const origin = wanted.last === undefined ? (wanted.from ?? null) : { last: wanted.last }
       return stream(ctx, dependencies.streams, {
         viewer,
+        head: commonHead(ctx),
         cursor: ctx.get('Last-Event-ID') || cursorText,
         origin,
         expiresAt: callerOf(ctx).expiresAt,
@@ -109,8 +110,6 @@ async function stream(
   streams: EventStreams,
   request: Parameters<EventStreams['open']>[0],
 ): Promise<void> {
-  // What Koa was told so far (the request's id, security headers) goes out with the stream's own head.
-  setCommonHeaders(ctx)
   const answered = await streams.open(request, ctx.res)
   if (answered === 'ended') ctx.status = 204
   else ctx.respond = false

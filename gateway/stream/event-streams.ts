@@ -34,6 +34,8 @@ export interface StreamRequest {
   /** When the client's credential does, in ms since 1970; null = never. The stream ends with it. */
   readonly expiresAt: number | null
   readonly client: Client
+  /** What the head of the answer has beside what makes it a stream: names and values in turn. */
+  readonly head: readonly string[]
 }
 
 /** The client waits this long before it reconnects. */
@@ -42,13 +44,15 @@ const RETRY_MS = 2_000
 /** While Redis is away, a stream that waits for it looks again this often. */
 const REDIS_RETRY_MS = 500
 
-const HEADERS = {
-  'Content-Type': 'text/event-stream',
-  'Cache-Control': 'no-cache, no-transform',
-  'X-Accel-Buffering': 'no',
+const HEAD = [
+  ...['Content-Type', 'text/event-stream'],
+  ...['Cache-Control', 'no-cache, no-transform'],
+  ...['X-Accel-Buffering', 'no'],
   // The stream is the last answer on its connection.
-  Connection: 'close',
-}
+  ...['Connection', 'close'],
+]
+
+const OPENING = chunkOf([openingFrame(RETRY_MS)])
 
 interface Dependencies {
   readonly config: GatewayConfig
@@ -168,7 +172,7 @@ export class EventStreams {
     // What is at hand in this turn of the loop leaves with the head, in one write.
     socket.cork()
     setImmediate(() => socket.uncork())
-    response.writeHead(200, HEADERS).flushHeaders()
+    response.writeHead(200, [...request.head, ...HEAD]).flushHeaders()
     if (response.req.method === 'HEAD') {
       response.end()
       return 'open'
@@ -182,7 +186,7 @@ export class EventStreams {
     socket.once('close', () => this.#open.remove(client))
     this.#connections.add(connection)
     this.#metrics.connections.set(this.#connections.size)
-    connection.write(chunkOf([openingFrame(RETRY_MS)]))
+    connection.write(OPENING)
     this.#run(connection, request, ends).catch(error => {
       this.#logger.error({ err: error }, 'a stream failed')
       connection.destroy('fault')

@@ -115,7 +115,7 @@ export class MemorySocket extends Duplex {
 }
 
 /** All come from one client. */
-export type AskedStream = Omit<StreamRequest, 'client'>
+export type AskedStream = Omit<StreamRequest, 'client' | 'head'>
 
 export class MemoryGateway {
   readonly subscriber = new MemorySubscriber()
@@ -159,7 +159,7 @@ export class MemoryGateway {
       flushHeaders: () => undefined,
     }
     const client = { caller: null, address: '127.0.0.1' }
-    return this.streams.open({ ...request, client }, response as unknown as ServerResponse)
+    return this.streams.open({ ...request, client, head: [] }, response as unknown as ServerResponse)
   }
 
   /** Lets everything through until nothing moves any more. */
