@@ -43,7 +43,7 @@ export class QueueJobs {
   constructor(redis: Redis, queue: Queue) {
     const lua = readFileSync(new URL('./add-jobs.lua', import.meta.url), 'utf8')
     redis.defineCommand('millraceAddJobs', {
-      lua: `local function addJob(KEYS, ARGV, cmsgpack)\n${addStandardJob.content}\nend\n${lua}`,
+      lua: `local function addJob(KEYS, ARGV, cmsgpack, redis)\n${addStandardJob.content}\nend\n${lua}`,
       numberOfKeys: addStandardJob.keys,
     })
     this.#redis = redis as Redis & ScriptCommands

@@ -1,10 +1,10 @@
 // What may stand in a submission, and the task that becomes of it.
 
-import { v7 } from 'uuid'
 import { z } from 'zod'
 import { CHANNEL_NAME, taskOfChannel } from '../../shared/event.ts'
 import { CONCURRENCY_KEY, TASK_ID, type TaskRecord, type TaskRequest } from '../../shared/task.ts'
 import type { TaskType } from '../../shared/task-types.ts'
+import { newTaskId } from './new-task-id.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
@@ -54,8 +54,6 @@ export const limitHasKey: [(task: Partial<Submission>) => boolean, { path: strin
 export const submissionSchema = submissionFields.refine(...limitHasKey)
 
 export type Submission = z.output<typeof submissionFields>
-
-export const newTaskId = (): string => v7()
 
 /** What neither a submission nor its type says. */
 export interface TaskDefaults {

@@ -21,6 +21,7 @@ import { type ProblemDetails, problemDetails } from '../http/problem.ts'
 import { readJson } from '../http/request-body.ts'
 import { requestIdOf } from '../http/request-id.ts'
 import { onlyOnce } from '../idempotency.ts'
+import { newTaskId } from './new-task-id.ts'
 import { submissionSchema } from './submission.ts'
 import { type Accepted, accepted, prepare, type SubmitParts } from './submit.ts'
 
@@ -75,7 +76,7 @@ async function submitOnce(
       : { task: outcome }
   const keyed = keyedRequest(ctx, () => body)
   if (!keyed) {
-    const outcomes = await submitAll(tasks, newIds(tasks.length), parts)
+    const outcomes = await submitAll(tasks, newTaskId, parts)
     const unclear = outcomes.find(isUnclear)
     // With nothing to tell apart, the whole is answered as any other request while Redis is away.
     if (unclear && outcomes.every(outcome => outcome instanceof Error)) throw unclear
@@ -153,14 +154,6 @@ async function check(task: unknown, index: number, idOf: IdOf, parts: BatchParts
   const path = ['tasks', index]
   const submission = checkBody(submissionSchema, task, path)
   return prepare({ ...submission, id: submission.id ?? idOf(index) }, parts.caller, parts, path)
-}
-
-/** What it takes to draw random bytes for each id by itself is most of what an id costs. */
-function newIds(count: number): IdOf {
-  const random = randomBytes(ID_BYTES * count)
-  const msecs = Date.now()
-  const first = random.readUInt32BE() >>> 2
-  return i => v7({ random: random.subarray(ID_BYTES * i, ID_BYTES * (i + 1)), msecs, seq: first + i })
 }
 
 /** The same ids whenever the batch is submitted again; in its order, like those of any batch. */

@@ -13,7 +13,8 @@ import { onlyOnce } from '../idempotency.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import type { RedisGate } from '../redis-gate.ts'
 import { type CheckParts, checkSubmission } from './check-submission.ts'
-import { newTaskId, type Submission, type TaskDefaults, taskRequest } from './submission.ts'
+import { newTaskId } from './new-task-id.ts'
+import { type Submission, type TaskDefaults, taskRequest } from './submission.ts'
 
 export interface SubmitParts extends CheckParts, TaskDefaults {
   readonly gate: RedisGate
