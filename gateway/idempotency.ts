@@ -31,8 +31,7 @@ export async function onlyOnce<Memo, Answer>(
       return { answer: claim.answer, replayed: true }
     case 'mine': {
       const answer = await work(claim.memo).catch(async error => {
-        if (error instanceof MillraceError)
-          await records.release(request, claim.isTakenUp).catch(() => undefined)
+        if (error instanceof MillraceError) await records.release(request, claim).catch(() => undefined)
         throw error
       })
       // Where this fails a repetition does the work again, and gets the same.

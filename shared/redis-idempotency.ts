@@ -2,7 +2,8 @@
 // on it, and what it was answered. That nothing is done twice does not hang on it, since two gateways may hold one
 // request when one of them was thought dead; the appends that such requests make are done only once each.
 
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
 import type { Once } from './event-log.ts'
 import { idempotencyKey, idempotencyLeaseKey } from './keys.ts'
@@ -21,13 +22,19 @@ export interface KeyedRequest {
   readonly fingerprint: string
 }
 
-/** Who asks first, or again after its gateway was lost (`isTakenUp`), gets `mine`, and the first one's memo. */
+/**
+ * Who asks first, or again after its gateway was lost (`isTakenUp`), gets `mine`, the first one's memo, and a lease that
+ * tells it from others who held the key before or take it up later.
+ */
 export type Claim<Memo, Answer> =
-  | { state: 'mine'; memo: Memo; isTakenUp: boolean }
+  | { state: 'mine'; memo: Memo; isTakenUp: boolean; lease: string }
   | { state: 'answered'; memo: Memo; answer: Answer }
   | { state: 'in-progress' }
   /** The key stands for another request. */
   | { state: 'reused' }
+
+/** What release needs of a claim. */
+type Held = Pick<Claim<unknown, unknown> & { state: 'mine' }, 'lease' | 'isTakenUp'>
 
 interface Stored<Memo, Answer> {
   readonly fingerprint: string
@@ -35,11 +42,19 @@ interface Stored<Memo, Answer> {
   readonly answer?: Answer
 }
 
-export class IdempotencyRecords {
-  readonly #redis: Redis
+interface ReleaseCommand {
+  millraceReleaseKey(leaseKey: string, key: string, lease: string, isForgotten: '1' | ''): Promise<0 | 1>
+}
 
+const RELEASE = readFileSync(new URL('./release-idempotency-key.lua', import.meta.url), 'utf8')
+
+export class IdempotencyRecords {
+  readonly #redis: Redis & ReleaseCommand
+
+  /** `redis` stays the caller's. */
   constructor(redis: Redis) {
-    this.#redis = redis
+    redis.defineCommand('millraceReleaseKey', { lua: RELEASE, numberOfKeys: 2 })
+    this.#redis = redis as Redis & ReleaseCommand
   }
 
   /** Claims a key. `memo` is what a repetition needs to ask for the very same thing; it and the answer are JSON. */
@@ -47,20 +62,22 @@ export class IdempotencyRecords {
     const { fingerprint } = request
     const digest = digestOf(request.key)
     const mine = JSON.stringify({ fingerprint, memo } satisfies Stored<Memo, Answer>)
+    const lease = randomUUID()
     const replies = await this.#redis
       .multi()
       .set(idempotencyKey(digest), mine, 'PX', KEPT_MS, 'NX', 'GET')
-      .set(idempotencyLeaseKey(digest), '1', 'PX', LEASE_MS, 'NX')
+      .set(idempotencyLeaseKey(digest), lease, 'PX', LEASE_MS, 'NX')
       .exec()
-    const [before, lease] = (replies ?? []).map(([error, reply]) => {
+    const [before, taken] = (replies ?? []).map(([error, reply]) => {
       if (error) throw error
       return reply as string | null
     })
-    if (typeof before !== 'string') return { state: 'mine', memo, isTakenUp: false }
+    if (typeof before !== 'string') return { state: 'mine', memo, isTakenUp: false, lease }
     const stored = JSON.parse(before) as Stored<Memo, Answer>
     if (stored.fingerprint !== fingerprint) return { state: 'reused' }
     if (stored.answer !== undefined) return { state: 'answered', memo: stored.memo, answer: stored.answer }
-    return lease === 'OK' ? { state: 'mine', memo: stored.memo, isTakenUp: true } : { state: 'in-progress' }
+    if (taken !== 'OK') return { state: 'in-progress' }
+    return { state: 'mine', memo: stored.memo, isTakenUp: true, lease }
   }
 
   /** Keeps the answer of a claimed request, for those who ask again. */
@@ -71,11 +88,12 @@ export class IdempotencyRecords {
 
   /**
    * Gives a key free whose request was refused, so that nothing came of it. Where it was taken up something may have
-   * come of it before: then it stays the same request's, which may be taken up again.
+   * come of it before: then it stays the same request's, which may be taken up again. Does nothing when the lease is over.
    */
-  async release({ key }: KeyedRequest, isTakenUp: boolean): Promise<void> {
+  async release({ key }: KeyedRequest, { lease, isTakenUp }: Held): Promise<void> {
     const digest = digestOf(key)
-    await this.#redis.del(idempotencyLeaseKey(digest), ...(isTakenUp ? [] : [idempotencyKey(digest)]))
+    const keys = [idempotencyLeaseKey(digest), idempotencyKey(digest)] as const
+    await this.#redis.millraceReleaseKey(...keys, lease, isTakenUp ? '' : '1')
   }
 }
 

@@ -135,7 +135,7 @@ async function startWorker(
   reconciler.start()
   lifecycle.onStop('repairs', async () => reconciler.stop())
 
-  const scheduleRuns = new ScheduleRuns({ redis, schedules: new Schedules(redis), queue, log })
+  const scheduleRuns = new ScheduleRuns({ redis, schedules: new Schedules(redis), queue, metrics, log })
   scheduleRuns.start()
   lifecycle.onStop('schedules', () => scheduleRuns.stop())
 

@@ -48,6 +48,12 @@ export function createWorkerMetrics(registry: Registry, types: Iterable<string>)
       labelNames: ['type'],
       registers,
     }),
+    submitted: new Counter({
+      name: 'millrace_tasks_submitted_total',
+      help: 'Tasks that this worker submitted for schedules; gateways count those that they accept.',
+      labelNames: ['type'],
+      registers,
+    }),
     recovered: new Counter({
       name: 'millrace_tasks_recovered_total',
       help: 'Tasks that this worker took up again after their worker or their job was lost.',

@@ -10,6 +10,7 @@ import { withTimeout } from '../shared/redis-connection.ts'
 import { scheduledTaskId } from '../shared/schedule.ts'
 import { dueAtOf, type Schedules } from '../shared/schedules.ts'
 import type { TaskQueue } from '../shared/task-queue.ts'
+import type { WorkerMetrics } from './metrics.ts'
 import { createQueueWorker } from './queue-worker.ts'
 
 /** A run takes a few commands of Redis. */
@@ -22,18 +23,21 @@ export interface ScheduleRunsParts {
   readonly redis: Redis
   readonly schedules: Schedules
   readonly queue: TaskQueue
+  readonly metrics: Pick<WorkerMetrics, 'submitted'>
   readonly log: Logger
 }
 
 export class ScheduleRuns {
   readonly #schedules: Schedules
   readonly #queue: TaskQueue
+  readonly #metrics: ScheduleRunsParts['metrics']
   readonly #log: Logger
   readonly #worker: Worker
 
-  constructor({ redis, schedules, queue, log }: ScheduleRunsParts) {
+  constructor({ redis, schedules, queue, metrics, log }: ScheduleRunsParts) {
     this.#schedules = schedules
     this.#queue = queue
+    this.#metrics = metrics
     this.#log = log
     this.#worker = createQueueWorker(SCHEDULE_QUEUE_NAME, job => this.#run(job), {
       redis,
@@ -60,6 +64,7 @@ export class ScheduleRuns {
     const taskId = scheduledTaskId(id, dueAtOf(job))
     try {
       await this.#queue.submit({ ...schedule.task, id: taskId, delayMs: 0, scheduleId: id })
+      this.#metrics.submitted.inc({ type: schedule.task.type })
     } catch (error) {
       if (!(error instanceof MillraceError && error.code === 'task-exists')) {
         this.#log.warn({ err: error, schedule: id, task: taskId }, 'a run of a schedule failed')

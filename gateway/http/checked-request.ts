@@ -1,12 +1,18 @@
 // Checks bodies and queries against zod schemas and says with paths what is wrong.
 
 import type { Context } from 'koa'
-import type { z } from 'zod'
+import { z } from 'zod'
 import { type ErrorCode, type FieldError, MillraceError } from '../../shared/errors.ts'
 
 /** More faults than these are not reported; a reader mends some and asks again. */
 export const MAX_FIELD_ERRORS = 20
 const MAX_PATH_CHARS = 200
+
+/** A query parameter that is a whole number between bounds. */
+export function queryInteger(min: number, max: number) {
+  const digits = z.string().regex(/^-?\d{1,15}$/, 'must be a whole number')
+  return digits.transform(Number).pipe(z.int().min(min).max(max))
+}
 
 /** The body as the schema puts it out. Throws `invalid-body`; `path` is where the body stands within it. */
 export function checkBody<S extends z.ZodType>(

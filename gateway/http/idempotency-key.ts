@@ -42,10 +42,12 @@ export function keyReused(): MillraceError {
 function readKey(ctx: Context): string | null {
   const given = ctx.req.headers['idempotency-key']
   if (given === undefined) return null
-  const text = String(given)
+  // Node makes one of several, which would be another key.
+  const isSingle = ctx.req.headersDistinct['idempotency-key']?.length === 1
+  const text = isSingle ? String(given) : ''
   const key = QUOTED.exec(text)?.[1]?.replace(/\\(.)/g, '$1') ?? BARE.exec(text)?.[0] ?? ''
   if (key.length > 0 && key.length <= MAX_CHARS) return key
-  const message = `must be 1 to ${MAX_CHARS} characters of visible ASCII, bare or in double quotes`
+  const message = `must be given once, as 1 to ${MAX_CHARS} characters of visible ASCII, bare or in double quotes`
   throw new MillraceError('invalid-header', `Idempotency-Key: ${message}`, {
     errors: [{ path: 'Idempotency-Key', message }],
   })

@@ -5,7 +5,7 @@ import type { Context } from 'koa'
 /** One who wants to wait longer asks again. */
 const MAX_WAIT_SECONDS = 60
 
-const WAIT = /^\s*wait\s*=\s*(?:"(\d{1,9})"|(\d{1,9}))\s*(?:;.*)?$/i
+const WAIT = /^\s*wait\s*=\s*(?:"(\d+)"|(\d+))\s*(?:;.*)?$/i
 
 /**
  * How long the caller prefers to wait, in seconds, cut down to the longest time that is waited; null where it doesn't

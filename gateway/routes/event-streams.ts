@@ -10,7 +10,7 @@ import type { TaskStore } from '../../shared/redis-tasks.ts'
 import { TASK_ID } from '../../shared/task.ts'
 import { callerOf } from '../access/caller.ts'
 import { answerJson, commonHead } from '../http/answer.ts'
-import { checkQuery, invalid } from '../http/checked-request.ts'
+import { checkQuery, invalid, queryInteger } from '../http/checked-request.ts'
 import type { ClientOf } from '../limits/clients.ts'
 import type { RedisGate } from '../redis-gate.ts'
 import { type CursorCodec, singleCursor, vectorCursor } from '../stream/cursor.ts'
@@ -29,14 +29,14 @@ const query = z.object({
   after: cursor,
   lastEventId: cursor,
   from: z.enum(['earliest', 'latest']).optional(),
-  last: z.coerce.number().int().min(0).max(MAX_LAST).optional(),
+  last: queryInteger(0, MAX_LAST).optional(),
   types: z
     .string()
     .transform(text => text.split(',').filter(type => type !== ''))
     .pipe(z.array(z.string()).min(1).max(MAX_TYPES))
     .optional(),
   named: z.enum(['true', 'false']).optional(),
-  limit: z.coerce.number().int().min(1).max(MAX_HISTORY).default(100),
+  limit: queryInteger(1, MAX_HISTORY).default(100),
 })
 
 interface Dependencies {

@@ -6,7 +6,7 @@ import type { TaskStore } from '../../shared/redis-tasks.ts'
 import { TASK_STATES } from '../../shared/task.ts'
 import type { Tickets } from '../access/tickets.ts'
 import { answerJson } from '../http/answer.ts'
-import { checkQuery } from '../http/checked-request.ts'
+import { checkQuery, queryInteger } from '../http/checked-request.ts'
 import type { RedisGate } from '../redis-gate.ts'
 
 /** A member of the index: see `taskMember` in shared/keys.ts. Opaque to callers. */
@@ -24,7 +24,7 @@ const querySchema = z.object({
   type: z.string().optional(),
   scheduleId: z.string().optional(),
   concurrencyKey: z.string().optional(),
-  limit: z.coerce.number().int().min(1).max(100).default(20),
+  limit: queryInteger(1, 100).default(20),
   cursor: cursor.optional(),
 })
 

@@ -8,7 +8,7 @@ import type { Schedules } from '../../shared/schedules.ts'
 import { callerOf } from '../access/caller.ts'
 import { requireMaySubmit } from '../access/rights.ts'
 import { answerJson } from '../http/answer.ts'
-import { checkBody, checkQuery, invalid } from '../http/checked-request.ts'
+import { checkBody, checkQuery, invalid, queryInteger } from '../http/checked-request.ts'
 import { readJson } from '../http/request-body.ts'
 import type { RedisGate } from '../redis-gate.ts'
 import { type CheckParts, checkSubmission } from './check-submission.ts'
@@ -39,7 +39,7 @@ const scheduleSchema = z
   })
 
 const querySchema = z.object({
-  limit: z.coerce.number().int().min(1).max(100).default(20),
+  limit: queryInteger(1, 100).default(20),
   cursor: z.string().regex(SCHEDULE_ID, 'is not a cursor that a page gave as `next`').optional(),
 })
 

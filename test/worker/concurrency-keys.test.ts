@@ -221,7 +221,7 @@ describe('a task that is held back', () => {
   test('is queued to callers, and counted apart', async () => {
     expect([await state('second'), await broker.types('second')]).toEqual(['queued', ['queued']])
     expect(await counts()).toEqual({ queued: 0, running: 1, scheduled: 0, held: 2 })
-    await broker.redis.hincrby('mr:{task:second}:state', 'createdAt', -HOUR_MS)
+    await broker.putBack('second', HOUR_MS)
     const seen = await new QueueState(broker.queue, broker.tasks, () => true).read()
     expect(seen).toMatchObject({ oldestMs: 0 })
   })

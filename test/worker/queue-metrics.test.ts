@@ -35,7 +35,7 @@ describe('the metrics of the queue', () => {
       ]),
     )
     const id = await broker.submit({ type: 'nobody' })
-    await broker.redis.hincrby(`mr:{task:${id}}:state`, 'createdAt', -3_600_000)
+    await broker.putBack(id, 3_600_000)
     await broker.submit({ type: 'nobody', priority: 5 })
     await broker.submit({ type: 'nobody', delayMs: 60_000 })
     const metrics = await scrape(queueRegistry())

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { Worker } from 'bullmq'
+import { Registry } from 'prom-client'
 import { INDEX_KEY, QUEUE_PREFIX, SCHEDULE_QUEUE_NAME, taskIdOfMember } from '../../shared/keys.ts'
 import { connectRedis } from '../../shared/redis-connection.ts'
 import { scheduledTaskId, type TaskTemplate } from '../../shared/schedule.ts'
 import { dueAtOf, Schedules } from '../../shared/schedules.ts'
+import { createWorkerMetrics } from '../../worker/metrics.ts'
 import { ScheduleRuns } from '../../worker/schedule-runs.ts'
 import { until } from '../support/until.ts'
 import { type Broker, silent, startBroker } from './worker-fixture.ts'
@@ -37,10 +39,13 @@ afterEach(async () => {
   await Promise.all(stops.splice(0).map(stop => stop()))
 })
 
+const metrics = createWorkerMetrics(new Registry(), [])
+
 /** The schedules' part of a worker, on a connection of its own. */
 function startRuns(): void {
   const redis = connectRedis(broker.server.url, 'worker', silent)
-  const runs = new ScheduleRuns({ redis, schedules: new Schedules(redis), queue: broker.queue, log: silent })
+  const { queue } = broker
+  const runs = new ScheduleRuns({ redis, schedules: new Schedules(redis), queue, metrics, log: silent })
   runs.start()
   stops.push(async () => {
     await runs.stop()
@@ -83,6 +88,8 @@ describe('the runs of a schedule', () => {
     const dueAts = await runsSubmitted(20)
     const [first = 0] = dueAts
     expect(new Set(dueAts).size).toBe(dueAts.length)
+    const counted = async () => (await metrics.submitted.get()).values[0]?.value ?? 0
+    await until('all are counted', async () => (await counted()) === (await submitted()).length)
     expect(dueAts.filter(dueAt => (dueAt - first) % EVERY_MS !== 0)).toEqual([])
     const id = scheduledTaskId('often', first)
     expect(await broker.tasks.load(id)).toMatchObject({ type: 'probe', state: 'queued', scheduleId: 'often' })

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { Registry } from 'prom-client'
 import { type ChannelEvent, eventData, taskChannel } from '../../shared/event.ts'
 import type { EventLog } from '../../shared/event-log.ts'
+import { taskKey } from '../../shared/keys.ts'
 import { createLogger } from '../../shared/log.ts'
 import { connectRedis } from '../../shared/redis-connection.ts'
 import { RedisEventLog } from '../../shared/redis-event-log.ts'
@@ -61,6 +62,12 @@ export async function startBroker() {
     queue,
     events,
     types: async (taskId: string) => (await events(taskId)).map(event => event.type),
+    /** Makes a task one that was created so much earlier. */
+    async putBack(taskId: string, byMs: number): Promise<void> {
+      const key = taskKey(taskId)
+      const fixed = JSON.parse((await redis.hget(key, 'fixed')) ?? '')
+      await redis.hset(key, 'fixed', JSON.stringify({ ...fixed, createdAt: fixed.createdAt - byMs }))
+    },
     /** Queues a task, one attempt and no delay unless it says otherwise; resolves with its id. */
     async submit(submission: Submission): Promise<string> {
       const task = await queue.submit({

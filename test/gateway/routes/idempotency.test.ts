@@ -1,4 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { type IncomingMessage, request } from 'node:http'
+import { json } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
 import { onlyOnce } from '../../../gateway/idempotency.ts'
@@ -178,6 +181,15 @@ describe('a submission with an idempotency key', () => {
     expectProblem(answer, 400, 'invalid-header', ['Idempotency-Key'])
   })
 
+  test('is refused with two keys', async () => {
+    // In two lines, which fetch would make one of.
+    const headers = { 'Idempotency-Key': ['one', 'two'] }
+    const sent = request(`${gateway.url}/v1/tasks`, { method: 'POST', headers }).end('{"type":"a"}')
+    const [answer] = (await once(sent, 'response')) as [IncomingMessage]
+    expect(answer.statusCode).toBe(400)
+    expect(await json(answer)).toMatchObject({ code: 'invalid-header' })
+  })
+
   test('leaves nothing behind when Redis is out of memory', async () => {
     const key = randomUUID()
     await redis.config('SET', 'maxmemory', '1mb')
@@ -353,4 +365,19 @@ test('work that is refused when it is taken up keeps its key: it may have been d
     answer: { n: 1 },
     replayed: false,
   })
+})
+
+test('work that is refused when its lease is over leaves the key to who has taken it up', async () => {
+  const records = new IdempotencyRecords(redis)
+  const request = { key: randomUUID(), fingerprint: 'f' }
+  const claim = () => records.claim<number, string>(request, 1)
+  const late = await claim()
+  const taken = await until('it is taken up', async () => {
+    const claimed = await claim()
+    return claimed.state === 'mine' && claimed
+  })
+  if (late.state === 'mine') await records.release(request, late)
+  expect((await claim()).state).toBe('in-progress')
+  await records.settle(request, taken.memo, 'done')
+  expect(await claim()).toEqual({ state: 'answered', memo: 1, answer: 'done' })
 })

@@ -98,6 +98,7 @@ describe('a read that prefers to wait', () => {
     ['wait=0', 'wait=0'],
     ['respond-async, WAIT = "7" ; x=1, wait=9', 'wait=7'],
     ['wait', null],
+    ['wait=99999999999', 'wait=60'],
     ['wait=', null],
     ['wait=-1', null],
     ['wait=1.5', null],
