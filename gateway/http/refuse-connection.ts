@@ -6,14 +6,21 @@ import type { Socket } from 'node:net'
 import { type ErrorCode, MillraceError } from '../../shared/errors.ts'
 import { PROBLEM_TYPE, PROBLEMS, problemBody } from './problem.ts'
 
+/** What Node's HTTP parser meets, with the bytes in which it met it. */
+type ParserError = NodeJS.ErrnoException & { readonly rawPacket?: Buffer }
+
+const HEAD = 'HEAD '
+
 /** A listener for `clientError` of an HTTP server: says what was wrong, if that can still be said, and closes. */
-export function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): void {
+export function refuseConnection(error: ParserError, socket: Socket): void {
   // Node keeps the response under way here, and looks at it for the same purpose in its own listener.
   const { _httpMessage: response } = socket as Socket & { _httpMessage?: ServerResponse | null }
   if (error.code === 'ECONNRESET' || !socket.writable || response?.headersSent) {
     socket.destroy()
   } else {
-    socket.end(refusalText(error.code), () => socket.destroy())
+    // An answer to HEAD has no body (RFC 9110, 9.3.2). Most requests come whole, so that this one begins with its method.
+    const isHead = error.rawPacket?.toString('latin1', 0, HEAD.length) === HEAD
+    socket.end(refusalText(error.code, isHead), () => socket.destroy())
   }
 }
 
@@ -37,10 +44,10 @@ function refusal(code: ErrorCode, detail: string) {
 }
 
 /** As it goes over the wire, where no response is there to write it. */
-function refusalText(parserCode: string | undefined): string {
+function refusalText(parserCode: string | undefined, isHead: boolean): string {
   const { status, headers, body } = refusal(...describe(parserCode))
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
-  return [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...lines, '', body].join('\r\n')
+  return [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...lines, '', isHead ? '' : body].join('\r\n')
 }
 
 function describe(parserCode: string | undefined): [code: ErrorCode, detail: string] {

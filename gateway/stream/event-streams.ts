@@ -8,11 +8,10 @@ import type { Redis } from 'ioredis'
 import type { GatewayConfig } from '../../shared/config.ts'
 import { MillraceError } from '../../shared/errors.ts'
 import { type NewEvent, taskOfChannel } from '../../shared/event.ts'
-import { comparePositions, type Position, parsePosition } from '../../shared/event-id.ts'
+import { comparePositions, type Position } from '../../shared/event-id.ts'
 import type { EventLog } from '../../shared/event-log.ts'
 import type { Logger } from '../../shared/log.ts'
 import type { TaskStore } from '../../shared/redis-tasks.ts'
-import { isTerminal, type TaskState, viewTask } from '../../shared/task.ts'
 import type { Client } from '../limits/clients.ts'
 import type { OpenConnections } from '../limits/open-connections.ts'
 import type { GatewayMetrics } from '../metrics.ts'
@@ -22,6 +21,7 @@ import { Hub } from './hub.ts'
 import { chunkOf, openingFrame, retryFrame } from './sse-frame.ts'
 import { type Origin, type Start, Subscription, type SubscriptionContext } from './subscription.ts'
 import { takeOver } from './take-over.ts'
+import { type Ends, TaskEnds } from './task-ends.ts'
 import { TaskWaits } from './task-waits.ts'
 
 /** What a client asks for. */
@@ -68,13 +68,10 @@ interface Dependencies {
   readonly metrics: GatewayMetrics
 }
 
-/** The ends of those tasks among some channels that have ended, by channel. */
-type Ends = ReadonlyMap<string, Position>
-
 export class EventStreams {
   readonly waits: TaskWaits
   readonly #config: GatewayConfig
-  readonly #tasks: TaskStore
+  readonly #ends: TaskEnds
   readonly #logger: Logger
   readonly #metrics: GatewayMetrics
   readonly #hub: Hub
@@ -87,7 +84,7 @@ export class EventStreams {
 
   constructor({ config, redis, subscriber, log, tasks, open, logger, metrics }: Dependencies) {
     this.#config = config
-    this.#tasks = tasks
+    this.#ends = new TaskEnds(tasks)
     this.#open = open
     this.#logger = logger
     this.#metrics = metrics
@@ -103,8 +100,8 @@ export class EventStreams {
       maxAgeMs: config.MILLRACE_MAX_CONNECTION_AGE_MS,
     }
     this.#context = {
-      snapshot: channel => this.#snapshot(channel),
-      endOf: channel => this.#endOf(channel),
+      snapshot: channel => this.#ends.snapshot(channel),
+      endOf: channel => this.#ends.of(channel),
       onCatchUp: reason => metrics.catchups.inc({ reason }),
       onSent: (count, path) => {
         metrics.sent[path] += count
@@ -158,7 +155,7 @@ export class EventStreams {
    */
   async open(request: StreamRequest, response: ServerResponse): Promise<'open' | 'ended'> {
     this.#admit(request.client)
-    const ends = await this.#ends(request).catch(error => {
+    const ends = await this.#endsOf(request).catch(error => {
       if (error instanceof MillraceError) throw error
       // Redis is away: an EventSource would give up for good on an error, so the stream waits instead.
       return null
@@ -248,27 +245,14 @@ export class EventStreams {
     })
   }
 
-  /** Reads which tasks have ended. A stream of one unknown task is refused. */
-  async #ends({ viewer }: StreamRequest): Promise<Ends> {
-    const ends = new Map<string, Position>()
-    const { channels } = viewer.cursor
-    await Promise.all(
-      channels.map(async channel => {
-        const taskId = taskOfChannel(channel)
-        if (taskId === null) return
-        const task = await this.#tasks.loadState(taskId)
-        if (!task && !viewer.envelope) throw new MillraceError('task-not-found', `there is no task ${taskId}`)
-        const end = task && endOf(task)
-        if (end) ends.set(channel, end)
-      }),
-    )
-    return ends
+  #endsOf({ viewer }: StreamRequest): Promise<Ends> {
+    return this.#ends.among(viewer.cursor.channels, viewer.envelope)
   }
 
   async #endsWhenBack(connection: Connection, request: StreamRequest): Promise<Ends | null> {
     while (!connection.closed) {
       try {
-        return await this.#ends(request)
+        return await this.#endsOf(request)
       } catch (error) {
         if (error instanceof MillraceError) {
           connection.end('gone')
@@ -278,18 +262,6 @@ export class EventStreams {
       }
     }
     return null
-  }
-
-  async #endOf(channel: string): Promise<Position | null> {
-    const taskId = taskOfChannel(channel)
-    const task = taskId === null ? null : await this.#tasks.loadState(taskId)
-    return task && endOf(task)
-  }
-
-  async #snapshot(channel: string): Promise<object | null> {
-    const taskId = taskOfChannel(channel)
-    const task = taskId === null ? null : await this.#tasks.load(taskId)
-    return task && viewTask(task)
   }
 
   readonly #closed = (connection: Connection, reason: CloseReason): void => {
@@ -309,11 +281,6 @@ export class EventStreams {
       } else if (now - connection.lastWriteAt >= heartbeatMs) connection.heartbeat()
     }
   }
-}
-
-/** The terminal event of a task that has ended. */
-function endOf({ state, lastEventId }: { state: TaskState; lastEventId: string }): Position | null {
-  return isTerminal(state) ? parsePosition(lastEventId) : null
 }
 
 function originOf(channel: string, { origin }: StreamRequest): Origin {

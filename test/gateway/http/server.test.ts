@@ -113,6 +113,12 @@ describe('what is not HTTP is refused and closed', () => {
     expect(JSON.parse(answer.slice(answer.indexOf('\r\n\r\n')))).toMatchObject({ status, code })
   })
 
+  test('without a body where only the head was asked for', async () => {
+    const request = `HEAD / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`
+    const answer = await readToEnd(await send(await serve(echo()), request))
+    expect(answer).toMatch(/^HTTP\/1.1 431 .*\r\n\r\n$/s)
+  })
+
   test('without breaking into an answer that has begun', async () => {
     const app = new Koa().use(ctx => {
       ctx.respond = false

@@ -153,7 +153,8 @@ describe('a stream of a task', () => {
 
   async function runningTask(): Promise<{ id: string; asked: AskedStream }> {
     const id = randomUUID()
-    const write = { from: [], set: { id, state: 'running', createdAt: 1 } }
+    const fixed = JSON.stringify({ id, createdAt: 1 })
+    const write = { from: [], set: { fixed, state: 'running' } }
     await log.appendToTask(id, [taskEvent('started')], write)
     return { id, asked: request([`task:${id}`]) }
   }
