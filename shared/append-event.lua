@@ -39,6 +39,10 @@ local function stateOf(key, isWhole)
   return state
 end
 
+local function startsFrom(states, state)
+  return states == state or string.find(' ' .. states .. ' ', ' ' .. state .. ' ', 1, true)
+end
+
 local function appendEvent(keys, append, data)
   local log, task = keys[1], append.task
   local state = task and keys[2]
@@ -63,9 +67,7 @@ local function appendEvent(keys, append, data)
     if task.write and task.write <= tonumber(now.write or 0) then
       return { 'repeated', now.lastEventId, cancel, copies }
     end
-    if not string.find(' ' .. task.from .. ' ', ' ' .. now.state .. ' ', 1, true) then
-      return { 'refused', now.state }
-    end
+    if not startsFrom(task.from, now.state) then return { 'refused', now.state } end
     if task.givesWay and cancel == '1' then return { 'cancelling' } end
     if task.startBy and now.expiresAt and tonumber(now.expiresAt) <= task.startBy then
       return { 'refused', now.state }

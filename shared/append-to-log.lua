@@ -11,6 +11,8 @@
 
 local function nextOfEpoch(id) return string.sub(id, 1, string.find(id, '-', 1, true)) .. '*' end
 
+local function seqOf(id) return tonumber(string.sub(id, string.find(id, '-', 1, true) + 1)) end
+
 -- Adds the i-th event. False where there is no log.
 local function add(log, append, data, id, i)
   -- Approximate trimming is cheaper but keeps whole nodes of up to 100 entries, too coarse for a small limit.
@@ -50,7 +52,7 @@ local function addFirst(log, append, data, last)
   local at = known or last
   local id = at and add(log, append, data, nextOfEpoch(at), 1)
   if not id or id.err then return addFirstAnyhow(log, append, data) end
-  if not known or tonumber(string.match(id, '%d+$')) > tonumber(string.match(known, '%d+$')) then return id end
+  if not known or seqOf(id) > seqOf(known) then return id end
   redis.call('XDEL', log, id)
   return addFirstAnyhow(log, append, data, true)
 end

@@ -51,27 +51,26 @@ interface BatchCommand {
   millraceAppendBatch(numberOfKeys: number, args: (string | number)[]): Promise<AppendReply[]>
 }
 
-/**
- * Of one script, which nothing interrupts. So many are sent at once, without waiting for more: Redis then works on them
- * while this process still makes the next.
- */
-const MAX_APPENDS = 32
 /** A longer append goes by itself, so that no script is long. */
 const MAX_BATCHED_CHARS = 8 * 1024
 
 export class AppendBatch {
   readonly #redis: Redis & BatchCommand
   readonly #soon: (send: () => void) => void
+  readonly #maxAppends: number
   #gathered: Gathered[] = []
 
   /**
    * `lua` is the text of append-batch.lua and what it needs. What comes until `soon` calls back goes together, as far as
    * one script takes: by `process.nextTick` what follows from one event of the loop, by `setImmediate` from one turn.
+   * `maxAppends` are sent at once, without waiting for more: Redis then works on them while this process still makes the
+   * next. It is also what bounds a script, which nothing interrupts.
    */
-  constructor(redis: Redis, lua: string, soon: (send: () => void) => void) {
+  constructor(redis: Redis, lua: string, soon: (send: () => void) => void, maxAppends: number) {
     redis.defineCommand('millraceAppendBatch', { lua })
     this.#redis = redis as Redis & BatchCommand
     this.#soon = soon
+    this.#maxAppends = maxAppends
   }
 
   /** `data` is that of each event. Rejects with what Redis says to this append, or to all that went with it. */
@@ -86,7 +85,7 @@ export class AppendBatch {
   #gather(append: Gathered): void {
     const waiting = this.#gathered.push(append)
     if (waiting === 1) this.#soon(this.#send)
-    else if (waiting === MAX_APPENDS) this.#send()
+    else if (waiting === this.#maxAppends) this.#send()
   }
 
   readonly #send = (): void => {

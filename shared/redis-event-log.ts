@@ -56,6 +56,12 @@ interface StateStep {
   readonly keptMs: number
 }
 
+/**
+ * Appends of one script. To tasks they are few: else all tasks of a worker would wait for the same script, and Redis and
+ * the worker for each other in turn.
+ */
+const MAX_TASK_APPENDS = 4
+const MAX_CHANNEL_APPENDS = 32
 /** Channels of which the last own append is remembered. */
 const MAX_REACHED = 10_000
 
@@ -81,8 +87,8 @@ export class RedisEventLog implements EventLog, CopyLog {
     redis.defineCommand('millraceReadPage', { lua: lua('./read-page.lua'), numberOfKeys: 1, readOnly: true })
     redis.defineCommand('millraceNewEpoch', { lua: lua('./new-epoch.lua'), numberOfKeys: 1 })
     this.#redis = redis as Redis & ScriptCommands
-    this.#toTasks = new AppendBatch(redis, appendBatch, process.nextTick)
-    this.#toChannels = new AppendBatch(redis, appendBatch, setImmediate)
+    this.#toTasks = new AppendBatch(redis, appendBatch, process.nextTick, MAX_TASK_APPENDS)
+    this.#toChannels = new AppendBatch(redis, appendBatch, setImmediate, MAX_CHANNEL_APPENDS)
     this.#newTasks = new NewTasks(redis, appendEvent + lua('./begin-tasks.lua'), retention.taskMaxEvents)
     this.#retention = retention
   }

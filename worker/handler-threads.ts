@@ -58,7 +58,7 @@ export class HandlerThreads {
     })
     run.signal.addEventListener('abort', () => say({ stop: (run.signal.reason as RunStopped).code }))
     const cutOff = new AbortController()
-    void run.cutOff.then(() => cutOff.abort())
+    run.onCutOff(() => cutOff.abort())
     try {
       const threadRun = { file, httpTargets: this.#httpTargets, id, attempt, input, port: port2 }
       const outcome = await this.#pool.run(threadRun, { transferList: [port2], signal: cutOff.signal })

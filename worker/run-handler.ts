@@ -17,16 +17,14 @@ const MAX_TIMER_MS = 2 ** 31 - 1
 export async function runHandler(call: () => unknown, run: TaskRun, timeoutMs: number): Promise<Settlement> {
   if (run.isStopped) return { how: 'skipped' }
   const timer = setTimeout(() => run.stop('timeout'), Math.min(timeoutMs, MAX_TIMER_MS))
-  const handler = (async () => call())()
-  try {
-    return await Promise.race<Settlement>([
-      handler.then(
-        value => ({ how: 'returned', value }),
-        error => ({ how: 'threw', error }),
-      ),
-      run.cutOff.then(() => ({ how: 'cut-off' })),
-    ])
-  } finally {
-    clearTimeout(timer)
-  }
+  const settlement = await new Promise<Settlement>(settle => {
+    run.onCutOff(() => settle({ how: 'cut-off' }))
+    const handler = (async () => call())()
+    handler.then(
+      value => settle({ how: 'returned', value }),
+      error => settle({ how: 'threw', error }),
+    )
+  })
+  clearTimeout(timer)
+  return settlement
 }

@@ -37,20 +37,16 @@ export class TaskRun {
   readonly lockToken: string
   /** This run's alone. */
   readonly token = randomUUID()
-  /** Resolves when the handler is no longer waited for. */
-  readonly cutOff: Promise<void>
-  readonly #causes = new Set<StopCause>()
+  readonly #causes: StopCause[] = []
   readonly #timers: NodeJS.Timeout[] = []
   #controller: AbortController | undefined
-  #onLost: () => void = () => undefined
-  #resolveCutOff: () => void = () => undefined
+  #onLost: (() => void) | undefined
+  #isCutOff = false
+  #onCutOff: (() => void)[] = []
 
   constructor(taskId: string, lockToken: string) {
     this.taskId = taskId
     this.lockToken = lockToken
-    this.cutOff = new Promise(resolve => {
-      this.#resolveCutOff = resolve
-    })
   }
 
   /** The handler's. Its reason is an error with the first cause as `code`. */
@@ -62,7 +58,7 @@ export class TaskRun {
   }
 
   get isStopped(): boolean {
-    return this.#causes.size > 0
+    return this.#causes.length > 0
   }
 
   /** Calls back when the task is no longer this worker's, at once if that is so. */
@@ -71,26 +67,39 @@ export class TaskRun {
     if (this.isStoppedBy('lock-lost')) listener()
   }
 
+  /** Calls back when the handler is no longer waited for, at once if that is so. */
+  onCutOff(listener: () => void): void {
+    if (this.#isCutOff) listener()
+    else this.#onCutOff.push(listener)
+  }
+
   /** Aborts the handler's signal and cuts it off when its grace is over. A run can have several causes. */
   stop(cause: StopCause): void {
-    if (this.#causes.has(cause)) return
-    this.#causes.add(cause)
+    if (this.#causes.includes(cause)) return
+    this.#causes.push(cause)
     if (cause === 'lock-lost') {
-      this.#resolveCutOff()
-      this.#onLost()
+      this.#cutOff()
+      this.#onLost?.()
     } else {
-      this.#timers.push(setTimeout(this.#resolveCutOff, GRACE_MS[cause]))
+      this.#timers.push(setTimeout(() => this.#cutOff(), GRACE_MS[cause]))
     }
     this.#abort()
   }
 
   isStoppedBy(cause: StopCause): boolean {
-    return this.#causes.has(cause)
+    return this.#causes.includes(cause)
   }
 
-  /** The run is over; nothing fires any more. */
+  /** The run is over; nothing fires any more, and nothing of it is kept by whoever still knows of it. */
   end(): void {
     for (const timer of this.#timers) clearTimeout(timer)
+    this.#onLost = undefined
+    this.#onCutOff = []
+  }
+
+  #cutOff(): void {
+    this.#isCutOff = true
+    for (const listener of this.#onCutOff.splice(0)) listener()
   }
 
   #abort(): void {
