@@ -308,19 +308,8 @@ describe('a stream of a task', () => {
       format: 'json' as const,
       data: JSON.stringify({ taskId: id }),
     })
-    const fields = {
-      id,
-      type: 'x',
-      state: 'running',
-      attempt: 1,
-      attempts: 1,
-      run: 1,
-      createdAt: Date.now(),
-      input: '{}',
-      priority: 0,
-      timeoutMs: 1,
-      retainMs: 60_000,
-    }
+    const fixed = { id, attempts: 1, priority: 0, timeoutMs: 1, retainMs: 60_000, createdAt: Date.now() }
+    const fields = { type: 'x', state: 'running', run: 1, fixed: JSON.stringify(fixed), input: '{}' }
     await log.appendToTask(id, [event('queued')], { from: [], set: fields })
     for (const type of types) {
       await log.appendToTask(id, [event(type)], {
