@@ -51,7 +51,7 @@ export function publishEventsRoute(router: Router, { gate, log, streams }: Depen
     const first = keyed
       ? await appendOnce(ctx, log, channel, events, keyed)
       : await log.append(channel, events)
-    // One that was appended before, at another time, pub/sub has brought.
+    // With a key it may be a repetition: then its events stand in the log with the time of the first one.
     if (!keyed) streams.appended(channel, events, first)
     const { epoch, seq } = first
     answerJson(ctx, 201, { ids: events.map((_, i) => formatPosition({ epoch, seq: seq + i })) })
