@@ -50,7 +50,7 @@ export function createGatewayMetrics(registry: Registry) {
     }),
     eventsSent: new Counter({
       name: 'millrace_events_sent_total',
-      help: 'Events written to event streams, straight from pub/sub (live) or read from the log (catchup).',
+      help: 'Events written to event streams, as they came (live) or read from the log (catchup).',
       labelNames: ['path'],
       registers,
       collect() {

@@ -18,7 +18,7 @@ export const feedKey = (channel: string): string => `mr:{${channel}}:feed`
 /** String, JSON: the request that an idempotency key stands for. `digest` is that of the key. */
 export const idempotencyKey = (digest: string): string => `mr:idem:{${digest}}`
 
-/** String: there while a gateway works on that request. */
+/** String: who holds the request, while a gateway works on it. */
 export const idempotencyLeaseKey = (digest: string): string => `${idempotencyKey(digest)}:lease`
 
 /** Number: requests that a caller has sent in this second; `:` and who it is follow. */

@@ -4,12 +4,10 @@ import type { RouterContext } from '@koa/router'
 import type { Context } from 'koa'
 import type { Logger } from '../../shared/log.ts'
 import type { GatewayMetrics } from '../metrics.ts'
+import type { RequestFrame } from './lean-koa.ts'
 import { requestIdOf } from './request-id.ts'
 
-/** Takes note of a request once it is answered; `startedAt` is of `performance.now()`. */
-export type NoteRequest = (ctx: Context, startedAt: number) => void
-
-export function requestLog(log: Logger, metrics: GatewayMetrics): NoteRequest {
+export function requestLog(log: Logger, metrics: GatewayMetrics): RequestFrame['answered'] {
   return (ctx, startedAt) => {
     const labels = { method: ctx.method, route: routeOf(ctx), status: String(ctx.res.statusCode) }
     const seconds = (performance.now() - startedAt) / 1000

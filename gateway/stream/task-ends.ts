@@ -25,7 +25,8 @@ export class TaskEnds {
         if (taskId === null) return
         const task = await this.#tasks.loadState(taskId)
         if (!task && !isOfSeveral) throw new MillraceError('task-not-found', `there is no task ${taskId}`)
-        if (task && isTerminal(task.state)) ends.set(channel, parsePosition(task.lastEventId)!)
+        const end = task && isTerminal(task.state) && parsePosition(task.lastEventId)
+        if (end) ends.set(channel, end)
       }),
     )
     return ends
