@@ -1,8 +1,9 @@
 // Which tasks may be in the queue or run: all that have no concurrency key, and those that have got a slot of theirs.
 // A task without room waits outside the queue, where it is in nobody's way, until another one of its key makes room.
 
+import type { Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
-import type { QueuedJob, QueueJobs } from './queue-jobs.ts'
+import { addJob, type QueuedJob } from './queue-jobs.ts'
 import { ConcurrencyKeys, type KeyedTask } from './redis-concurrency-keys.ts'
 import type { TaskStore } from './redis-tasks.ts'
 import { isTerminal, type TaskRequest } from './task.ts'
@@ -14,37 +15,25 @@ export type QueuedTask = Place & QueuedJob
 export class Admission {
   readonly #keys: ConcurrencyKeys
   readonly #tasks: TaskStore
-  readonly #jobs: QueueJobs
+  readonly #queue: Queue
 
-  /** `redis` stays the caller's. */
-  constructor(redis: Redis, tasks: TaskStore, jobs: QueueJobs) {
+  /** `redis` and `queue` stay the caller's. */
+  constructor(redis: Redis, tasks: TaskStore, queue: Queue) {
     this.#keys = new ConcurrencyKeys(redis)
     this.#tasks = tasks
-    this.#jobs = jobs
+    this.#queue = queue
   }
 
   /**
-   * Puts tasks into the queue, or holds them back where their keys have no room. A delayed task goes there at once and
-   * needs room when its time has come. Answers for each null, or the error that it met. Never rejects.
+   * Puts a task into the queue, or holds it back where its key has no room. A delayed task goes there at once and needs
+   * room when its time has come.
    */
-  async enqueue(tasks: readonly QueuedTask[]): Promise<(Error | null)[]> {
-    const outcomes: (Error | null)[] = new Array(tasks.length).fill(null)
-    const free: number[] = []
-    const linedUp: Promise<void>[] = []
-    for (const [i, task] of tasks.entries()) {
-      const place = task.delayMs > 0 ? null : keyed(task)
-      if (!place) free.push(i)
-      else
-        linedUp.push(
-          this.#lineUp(task, place).catch((error: Error) => {
-            outcomes[i] = error
-          }),
-        )
-    }
-    const errors = await this.#jobs.add(free.map(i => tasks[i]!))
-    for (const [n, i] of free.entries()) outcomes[i] = errors[n] ?? null
-    await Promise.all(linedUp)
-    return outcomes
+  async enqueue(task: QueuedTask): Promise<void> {
+    const place = task.delayMs > 0 ? null : keyed(task)
+    if (!place) return addJob(this.#queue, task)
+    const { hasSlot, next } = await this.#keys.queue(place, task.priority)
+    // Nothing, itself, or another one of its key.
+    await this.#add([...(hasSlot ? [task] : []), ...(await this.#letGo(place, next))])
   }
 
   /** Whether a worker may begin a task that it was given: false when its key has no room. */
@@ -82,15 +71,8 @@ export class Admission {
     return this.#keys.countHeldBack()
   }
 
-  /** Puts into the queue what may go there when this task wants to: itself, another one of its key, or nothing. */
-  async #lineUp(task: QueuedTask, place: KeyedTask): Promise<void> {
-    const { hasSlot, next } = await this.#keys.queue(place, task.priority)
-    await this.#add([...(hasSlot ? [task] : []), ...(await this.#letGo(place, next))])
-  }
-
   async #add(tasks: readonly QueuedTask[]): Promise<void> {
-    const error = (await this.#jobs.add(tasks)).find(error => error !== null)
-    if (error) throw error
+    await Promise.all(tasks.map(task => addJob(this.#queue, task)))
   }
 
   /** The task that has just got a slot; where it has ended meanwhile, the one that gets the slot in its place. */

@@ -64,24 +64,6 @@ export interface TaskWrite {
   readonly expireMs?: number
 }
 
-/** A task that is to begin. */
-export interface NewTask {
-  readonly taskId: string
-  /** The first of its log. */
-  readonly event: NewEvent
-  /** Of its state. */
-  readonly fields: Readonly<Record<string, string | number>>
-  /** Comes before the condition that it does not exist yet: what was done is not refused because it was done. */
-  readonly once?: Once | undefined
-}
-
-/** What comes of beginning a task; `exists` and `reused` changed nothing. */
-export type TaskBegin =
-  | { outcome: 'ok' | 'repeated'; firstId: string }
-  | { outcome: 'exists' }
-  /** The key of {@link NewTask.once} stands for another one. */
-  | { outcome: 'reused' }
-
 /** The answer to an append that is done at most once; `reused`: its key stands for another one. */
 export type OnceAppend = { outcome: 'ok' | 'repeated'; first: Position } | { outcome: 'reused' }
 
@@ -115,11 +97,6 @@ export interface EventLog {
   append(channel: string, events: readonly NewEvent[]): Promise<Position>
   /** Like `append`, unless this was done before: then answers as it was answered, and changes nothing. */
   appendOnce(channel: string, events: readonly NewEvent[], once: Once): Promise<OnceAppend>
-  /**
-   * Begins tasks that do not exist yet, each by itself: its log and its state, both or neither. Answers for each what came
-   * of it, or the error that it met. Never rejects.
-   */
-  beginTasks(tasks: readonly NewTask[]): Promise<(TaskBegin | Error)[]>
   /** Appends to a task's log and changes its state, both or neither. */
   appendToTask(taskId: string, events: readonly NewEvent[], write: TaskWrite): Promise<TaskAppend>
   /**

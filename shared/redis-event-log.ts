@@ -11,19 +11,16 @@ import {
   DEFAULT_PAGE,
   type EventLog,
   type LogPage,
-  type NewTask,
   type Once,
   type OnceAppend,
   type PageLimits,
   type Retention,
   type TaskAppend,
-  type TaskBegin,
   type TaskFields,
   type TaskWrite,
 } from './event-log.ts'
 import { copiedKey, feedKey, logKey, onceKey, taskKey, topicKey } from './keys.ts'
 import { type Append, AppendBatch, type AppendReply } from './redis-append-batch.ts'
-import { NewTasks } from './redis-new-tasks.ts'
 
 const lua = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8')
 
@@ -72,7 +69,6 @@ export class RedisEventLog implements EventLog, CopyLog {
   readonly #toTasks: AppendBatch
   /** Of channels: publishers' requests come by themselves. */
   readonly #toChannels: AppendBatch
-  readonly #newTasks: NewTasks
   readonly #copies = new EventCopies(this)
   /** The last own appends: a log that ends before them has gone back. */
   readonly #reached = new Map<string, { epoch: number; seq: number }>()
@@ -81,19 +77,17 @@ export class RedisEventLog implements EventLog, CopyLog {
   /** `redis` stays the caller's: it is neither configured nor closed here. */
   constructor(redis: Redis, retention: EventLogRetention) {
     const append = lua('./append-to-log.lua')
-    const appendEvent = append + lua('./append-event.lua')
-    const appendBatch = appendEvent + lua('./append-batch.lua')
+    const appendBatch = append + lua('./append-event.lua') + lua('./append-batch.lua')
     redis.defineCommand('millraceStep', { lua: append + lua('./append-step.lua'), numberOfKeys: 2 })
     redis.defineCommand('millraceReadPage', { lua: lua('./read-page.lua'), numberOfKeys: 1, readOnly: true })
     redis.defineCommand('millraceNewEpoch', { lua: lua('./new-epoch.lua'), numberOfKeys: 1 })
     this.#redis = redis as Redis & ScriptCommands
     this.#toTasks = new AppendBatch(redis, appendBatch, process.nextTick, MAX_TASK_APPENDS)
     this.#toChannels = new AppendBatch(redis, appendBatch, setImmediate, MAX_CHANNEL_APPENDS)
-    this.#newTasks = new NewTasks(redis, appendEvent + lua('./begin-tasks.lua'), retention.taskMaxEvents)
     this.#retention = retention
   }
 
-  /** Events that this process has asked to append, those of tasks and copies among them. */
+  /** Events that this process has asked to append: copies and those of tasks among them, but for a task's first. */
   get appended(): number {
     return this.#appended
   }
@@ -108,11 +102,6 @@ export class RedisEventLog implements EventLog, CopyLog {
     if (outcome === 'reused') return { outcome }
     if (outcome === 'repeated') return { outcome, first: requirePosition(first) }
     return { outcome: 'ok', first: this.#noteReached(channel, first, events.length) }
-  }
-
-  beginTasks(tasks: readonly NewTask[]): Promise<(TaskBegin | Error)[]> {
-    this.#appended += tasks.length
-    return this.#newTasks.begin(tasks)
   }
 
   async appendToTask(taskId: string, events: readonly NewEvent[], write: TaskWrite): Promise<TaskAppend> {

@@ -1,10 +1,42 @@
-// Begins tasks in Redis, many by one command, since a command costs more than what it does for a task. The one caller
+// Takes tasks into Redis, many by one command, since a command costs more than what it does for a task. The one caller
 // of begin-tasks.lua.
 
+import { readFileSync } from 'node:fs'
 import { type Redis, ReplyError } from 'ioredis'
-import { taskChannel } from './event.ts'
-import type { NewTask, TaskBegin } from './event-log.ts'
-import { logKey, onceKey, taskKey, topicKey } from './keys.ts'
+import { type NewEvent, taskChannel } from './event.ts'
+import type { Once } from './event-log.ts'
+import { jobIdOf } from './job-id.ts'
+import {
+  INDEX_KEY,
+  logKey,
+  OPEN_KEY,
+  onceKey,
+  QUEUE_NAME,
+  QUEUE_PREFIX,
+  taskKey,
+  taskMember,
+  topicKey,
+} from './keys.ts'
+
+/** A task that is to begin. */
+export interface NewTask {
+  readonly taskId: string
+  /** The first of its log; its time is when the task is created. */
+  readonly event: NewEvent
+  /** Of its state. */
+  readonly fields: Readonly<Record<string, string | number>>
+  /** Name of the job with which it is queued at once; null where more is to be decided first. */
+  readonly jobName: string | null
+  /** Comes before the condition that it does not exist yet: what was done is not refused because it was done. */
+  readonly once?: Once | undefined
+}
+
+/** What comes of beginning a task; `exists` and `reused` changed nothing. */
+export type TaskBegin =
+  | { outcome: 'ok' | 'repeated'; firstId: string }
+  | { outcome: 'exists' }
+  /** The key of {@link NewTask.once} stands for another one. */
+  | { outcome: 'reused' }
 
 interface BeginCommand {
   /** Arguments as one array: ioredis copies those that are spread several times. */
@@ -14,22 +46,29 @@ interface BeginCommand {
   ): Promise<[outcome: string, detail: string][]>
 }
 
+const queueKey = (name: string): string => `${QUEUE_PREFIX}:${QUEUE_NAME}:${name}`
+
+const SHARED_KEYS = [OPEN_KEY, INDEX_KEY, ...['wait', 'meta', 'id', 'active', 'marker'].map(queueKey)]
+
 /** Of one script, which nothing interrupts. A task that is longer goes by itself. */
 const MAX_TASKS = 32
 const MAX_CHARS = 64 * 1024
 
 export class NewTasks {
   readonly #redis: Redis & BeginCommand
-  readonly #maxEvents: number
 
-  /** `lua` is the text of begin-tasks.lua and what it needs; `maxEvents` are kept of each task. */
-  constructor(redis: Redis, lua: string, maxEvents: number) {
+  /** `redis` stays the caller's. */
+  constructor(redis: Redis) {
+    const parts = ['./append-to-log.lua', './append-event.lua', './begin-tasks.lua']
+    const lua = parts.map(name => readFileSync(new URL(name, import.meta.url), 'utf8')).join('')
     redis.defineCommand('millraceBeginTasks', { lua })
     this.#redis = redis as Redis & BeginCommand
-    this.#maxEvents = maxEvents
   }
 
-  /** Answers for each what came of it, or the error that it met. Never rejects. */
+  /**
+   * Records, lists and, where asked, queues tasks that do not exist yet; each of them wholly or not at all. Answers for
+   * each what came of it, or the error that it met. Never rejects.
+   */
   async begin(tasks: readonly NewTask[]): Promise<(TaskBegin | Error)[]> {
     const sent: Promise<(TaskBegin | Error)[]>[] = []
     for (let from = 0; from < tasks.length; ) {
@@ -41,14 +80,17 @@ export class NewTasks {
   }
 
   async #beginTogether(tasks: readonly NewTask[]): Promise<(TaskBegin | Error)[]> {
-    const keys: string[] = []
-    const args: (string | number)[] = [this.#maxEvents]
-    for (const { taskId, event, fields, once } of tasks) {
+    const keys = [...SHARED_KEYS]
+    const args: (string | number)[] = []
+    for (const { taskId, event, fields, jobName, once } of tasks) {
       const channel = taskChannel(taskId)
-      keys.push(logKey(channel), taskKey(taskId))
+      const jobId = jobIdOf(taskId)
+      keys.push(logKey(channel), taskKey(taskId), queueKey(jobId))
       if (once) keys.push(onceKey(channel, once.key))
-      args.push(topicKey(channel), event.type, event.time, event.data)
+      args.push(taskMember({ id: taskId, createdAt: event.time }))
+      args.push(jobName === null ? '' : jobId, jobName ?? '')
       args.push(once?.fingerprint ?? '', once?.keptMs ?? '')
+      args.push(topicKey(channel), event.type, event.time, event.data)
       const size = args.push(0)
       for (const name in fields) args.push(name, fields[name]!)
       args[size - 1] = args.length - size

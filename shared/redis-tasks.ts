@@ -92,22 +92,6 @@ export class TaskStore {
     return !task || this.log.copyEvents(id, channels, task.lastEventId)
   }
 
-  /**
-   * Notes tasks as open and lists them. Done before their records are written, so that whatever exists can be
-   * found; an entry without a record is skipped and swept later.
-   */
-  async register(tasks: readonly TaskKey[]): Promise<void> {
-    const entries = tasks.flatMap(task => [0, taskMember(task)])
-    // Not by a pipeline: ioredis gives each one a copy of every command there is.
-    await Promise.all([this.#redis.zadd(OPEN_KEY, ...entries), this.#redis.zadd(INDEX_KEY, ...entries)])
-  }
-
-  /** Undoes `register` for a task whose id was taken. */
-  async unregister(task: TaskKey): Promise<void> {
-    const member = taskMember(task)
-    await Promise.all([this.#redis.zrem(OPEN_KEY, member), this.#redis.zrem(INDEX_KEY, member)])
-  }
-
   async load(taskId: string): Promise<TaskRecord | null> {
     return parseTaskFields(await this.#redis.hgetall(taskKey(taskId)))
   }
@@ -165,7 +149,8 @@ export class TaskStore {
   /** Undoes a submission that could not be queued. */
   async forget(task: TaskKey): Promise<void> {
     await this.#redis.del(taskKey(task.id), logKey(taskChannel(task.id)))
-    await this.unregister(task)
+    const member = taskMember(task)
+    await Promise.all([this.#redis.zrem(OPEN_KEY, member), this.#redis.zrem(INDEX_KEY, member)])
   }
 
   /**

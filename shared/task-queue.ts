@@ -9,7 +9,7 @@ import type { Once } from './event-log.ts'
 import { jobIdOf, taskIdOfJob } from './job-id.ts'
 import { CANCEL_TOPIC, QUEUE_NAME } from './keys.ts'
 import { openQueue } from './open-queue.ts'
-import { QueueJobs } from './queue-jobs.ts'
+import { NewTasks } from './redis-new-tasks.ts'
 import type { TaskStore } from './redis-tasks.ts'
 import { isTerminal, type TaskRecord, type TaskRequest } from './task.ts'
 import { type Submission, TaskSubmissions } from './task-submissions.ts'
@@ -47,8 +47,8 @@ export class TaskQueue {
     this.#redis = redis
     this.#tasks = tasks
     this.#queue = openQueue(QUEUE_NAME, redis)
-    this.admission = new Admission(redis, tasks, new QueueJobs(redis, this.#queue))
-    this.#submissions = new TaskSubmissions(tasks, this.admission)
+    this.admission = new Admission(redis, tasks, this.#queue)
+    this.#submissions = new TaskSubmissions(tasks, new NewTasks(redis), this.admission)
   }
 
   /**
@@ -71,9 +71,8 @@ export class TaskQueue {
    * Gives a recorded task to the workers, or holds it back where its concurrency key has no room. A job that exists
    * already stays as it is. A delayed task asks for room when its time has come.
    */
-  async enqueue(task: QueuedTask): Promise<void> {
-    const [error] = await this.admission.enqueue([task])
-    if (error) throw error
+  enqueue(task: QueuedTask): Promise<void> {
+    return this.admission.enqueue(task)
   }
 
   /**

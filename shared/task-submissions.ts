@@ -1,11 +1,12 @@
-// Takes tasks in: registers, records and queues them, in this order. Those that come at about the same time go
-// together, since most of what a task costs by itself are its commands.
+// Takes tasks in: records, lists and queues them. Those that come at about the same time go together, since most of what a
+// task costs by itself are its commands.
 
 import type { Admission } from './admission.ts'
 import { MillraceError } from './errors.ts'
-import type { NewTask, Once, TaskBegin } from './event-log.ts'
+import type { Once } from './event-log.ts'
+import type { NewTask, NewTasks, TaskBegin } from './redis-new-tasks.ts'
 import type { TaskKey, TaskStore } from './redis-tasks.ts'
-import type { TaskRecord, TaskRequest } from './task.ts'
+import { isQueuedAtOnce, type TaskRecord, type TaskRequest } from './task.ts'
 import { acceptedTask } from './task-record.ts'
 import { submitted } from './task-transitions.ts'
 
@@ -36,11 +37,13 @@ const MAX_GATHERED = 16
 
 export class TaskSubmissions {
   readonly #tasks: TaskStore
+  readonly #newTasks: NewTasks
   readonly #admission: Admission
   #gathered: Gathered[] = []
 
-  constructor(tasks: TaskStore, admission: Admission) {
+  constructor(tasks: TaskStore, newTasks: NewTasks, admission: Admission) {
     this.#tasks = tasks
+    this.#newTasks = newTasks
     this.#admission = admission
   }
 
@@ -68,38 +71,22 @@ export class TaskSubmissions {
   /** Answers each by itself, with the task or the error that it met. Never rejects. */
   async submitAll(submissions: readonly Submission[]): Promise<(TaskRecord | Error)[]> {
     if (submissions.length === 0) return []
-    // Both leave in one write, in this order: nothing is recorded that is not registered before.
-    const [failure, begun] = await Promise.all([
-      this.#tasks.register(submissions.map(submission => keyOf({ submission }))).then(
-        () => null,
-        (error: Error) => error,
-      ),
-      this.#tasks.log.beginTasks(submissions.map(beginOf)),
-    ])
+    const begun = await this.#newTasks.begin(submissions.map(beginOf))
     const steps = begun.map((answer, i) => stepOf(submissions[i]!, answer))
-    const fresh = steps.filter(({ begun }) => begun === 'ok')
-    const repeated = steps.filter(({ begun }) => begun === 'repeated')
-    const taken = steps.filter(({ begun }) => begun === 'taken')
-    if (failure) {
-      // Their callers are told that the outcome is unclear.
-      await Promise.all([...fresh, ...repeated].map(step => this.#undo(step, failure)))
-    } else {
-      await Promise.all(taken.map(step => this.#unregister(step)))
-      await this.#registerAgain(steps.filter(({ submission }) => submission.once))
-      await Promise.all([this.#enqueue(fresh), ...repeated.map(step => this.#enqueueAgain(step))])
-      // Not before, since what can't be queued is undone; what fails here is done by the reconciler.
-      const copied = steps.filter(({ outcome }) => !(outcome instanceof Error) && outcome.channels.length > 0)
-      await Promise.all(
-        copied.map(({ outcome }) => this.#tasks.copyEvents(outcome as TaskRecord).catch(() => false)),
-      )
-    }
+    const others = steps.filter(({ submission }) => !isQueuedAtOnce(submission.request))
+    await Promise.all(others.map(step => this.#enqueue(step)))
+    // Not before, since what can't be queued is undone; what fails here is done by the reconciler.
+    const copied = steps.filter(({ outcome }) => !(outcome instanceof Error) && outcome.channels.length > 0)
+    await Promise.all(
+      copied.map(({ outcome }) => this.#tasks.copyEvents(outcome as TaskRecord).catch(() => false)),
+    )
     return steps.map(({ outcome }) => outcome)
   }
 
-  async #enqueue(steps: readonly Step[]): Promise<void> {
-    const errors = await this.#admission.enqueue(steps.map(({ submission }) => submission.request))
-    const failed = steps.flatMap((step, i) => (errors[i] ? [this.#undo(step, errors[i])] : []))
-    await Promise.all(failed)
+  async #enqueue(step: Step): Promise<void> {
+    if (step.begun === 'repeated') return this.#enqueueAgain(step)
+    if (step.begun !== 'ok') return
+    await this.#admission.enqueue(step.submission.request).catch((error: Error) => this.#undo(step, error))
   }
 
   /** Whoever recorded the task may have died before it was queued. Where it has a job that one stays. */
@@ -109,25 +96,10 @@ export class TaskSubmissions {
       const task = await this.#tasks.loadState(request.id)
       if (task?.state !== 'queued' && task?.state !== 'scheduled') return
       const delayMs = Math.max(createdAt + request.delayMs - Date.now(), 0)
-      const [error] = await this.#admission.enqueue([{ ...request, delayMs }])
-      if (error) throw error
+      await this.#admission.enqueue({ ...request, delayMs })
     } catch (error) {
       await this.#undo(step, error as Error)
     }
-  }
-
-  /** An entry from before a gateway was lost is old, and one without a record may just have been swept. */
-  async #registerAgain(steps: readonly Step[]): Promise<void> {
-    if (steps.length > 0) await this.#tasks.register(steps.map(keyOf)).catch(() => undefined)
-  }
-
-  /** What fails here the reconciler does. */
-  async #unregister(step: Step): Promise<void> {
-    const key = keyOf(step)
-    try {
-      const other = await this.#tasks.load(key.id)
-      if (other?.createdAt !== key.createdAt) await this.#tasks.unregister(key)
-    } catch {}
   }
 
   /**

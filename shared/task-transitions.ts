@@ -2,8 +2,9 @@
 // it changes. Pure; append-event.lua carries a transition out atomically.
 
 import type { NewEvent } from './event.ts'
-import type { NewTask, TaskWrite } from './event-log.ts'
-import { type TaskError, type TaskRecord, type TaskRequest, taskEvent } from './task.ts'
+import type { TaskWrite } from './event-log.ts'
+import type { NewTask } from './redis-new-tasks.ts'
+import { isQueuedAtOnce, type TaskError, type TaskRecord, type TaskRequest, taskEvent } from './task.ts'
 import { newTaskFields } from './task-record.ts'
 
 /** One event and the write that goes with it. */
@@ -33,6 +34,7 @@ export function submitted(request: TaskRequest, now: number): NewTask {
     taskId: request.id,
     event: taskEvent(request.id, 1, 'queued', data, now),
     fields: newTaskFields(request, now),
+    jobName: isQueuedAtOnce(request) ? request.type : null,
   }
 }
 

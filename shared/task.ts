@@ -77,6 +77,11 @@ export interface TaskRequest {
   readonly retryOf?: string
 }
 
+/** Whether a task goes to the end of the queue as soon as it is recorded: no delay, priority or key says otherwise. */
+export function isQueuedAtOnce({ concurrencyKey, delayMs, priority }: TaskRequest): boolean {
+  return concurrencyKey == null && delayMs === 0 && priority === 0
+}
+
 /** The record of a task. Times in ms since 1970. */
 export interface TaskRecord {
   readonly id: string

@@ -207,50 +207,6 @@ export function eventLogContract(name: string, setUp: () => LogUnderTest): void 
       expect(next).toEqual({ outcome: 'ok', first: { epoch: first.epoch, seq: 4 } })
     })
 
-    test('begins tasks, each by itself and only if it does not exist', async () => {
-      const { log, state } = setUp()
-      const [a, b] = [randomUUID(), randomUUID()]
-      const begin = (taskId: string, n: number) => ({
-        taskId,
-        event: json({ n }, 'queued'),
-        fields: { id: taskId, state: 'queued', n },
-      })
-      const begun = { outcome: 'ok', firstId: expect.stringMatching(/^\d+-1$/) }
-      expect(await log.beginTasks([begin(a, 1), begin(b, 2), begin(a, 3)])).toEqual([
-        begun,
-        begun,
-        { outcome: 'exists' },
-      ])
-      const page = await log.readPage(`task:${a}`, 'earliest')
-      expect(page.events.map(({ type, data }) => [type, data.toString()])).toEqual([['queued', '{"n":1}']])
-      expect(await state(b)).toMatchObject({
-        id: b,
-        state: 'queued',
-        n: '2',
-        lastEventId: expect.any(String),
-      })
-      expect(await log.beginTasks([])).toEqual([])
-    })
-
-    test('begins a task with a key once, and says so also when it has moved on or is gone', async () => {
-      const { log, state } = setUp()
-      const [id, other] = [randomUUID(), randomUUID()]
-      const once = { key: 'k', fingerprint: 'first', keptMs: 60_000 }
-      const begin = { taskId: id, event: json({}, 'queued'), fields: { id, state: 'queued', run: 0 }, once }
-      const [created] = await log.beginTasks([begin])
-      expect(created).toEqual({ outcome: 'ok', firstId: expect.stringMatching(/-1$/) })
-      const start = { from: ['queued'], set: { state: 'running' }, expireMs: 1 }
-      expect(await log.appendToTask(id, [json({}, 'started')], start)).toMatchObject({ outcome: 'ok' })
-      const reused = { ...begin, once: { ...once, fingerprint: 'second' } }
-      const otherTask = { ...begin, taskId: other, once: undefined }
-      expect(await log.beginTasks([reused, begin, otherTask])).toMatchObject([
-        { outcome: 'reused' },
-        { ...created, outcome: 'repeated' },
-        { outcome: 'ok' },
-      ])
-      expect((await state(id)).state).not.toBe('queued')
-    })
-
     test('fences the writes of an older run', async () => {
       const { log } = setUp()
       const id = await newTask(log, { state: 'running', run: 2 })

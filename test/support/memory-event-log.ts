@@ -8,13 +8,11 @@ import {
   DEFAULT_PAGE,
   type EventLog,
   type LogPage,
-  type NewTask,
   type Once,
   type OnceAppend,
   type PageLimits,
   type Retention,
   type TaskAppend,
-  type TaskBegin,
   type TaskWrite,
 } from '../../shared/event-log.ts'
 
@@ -75,39 +73,15 @@ export class MemoryEventLog implements EventLog {
     })
   }
 
-  beginTasks(tasks: readonly NewTask[]): Promise<TaskBegin[]> {
-    return Promise.all(
-      tasks.map(async ({ taskId, event, fields, once }) => {
-        const answer = await this.#appendToTask(taskId, [event], { from: [], set: fields }, once)
-        if (answer.outcome === 'ok') return { outcome: 'ok', firstId: formatPosition(answer.first) }
-        if (answer.outcome === 'repeated') return { outcome: 'repeated', firstId: answer.lastEventId }
-        return { outcome: answer.outcome === 'reused' ? 'reused' : 'exists' }
-      }),
-    )
-  }
-
   appendToTask(taskId: string, events: readonly NewEvent[], write: TaskWrite): Promise<TaskAppend> {
-    return this.#appendToTask(taskId, events, write) as Promise<TaskAppend>
-  }
-
-  #appendToTask(
-    taskId: string,
-    events: readonly NewEvent[],
-    write: TaskWrite,
-    once?: Once,
-  ): Promise<TaskAppend | { outcome: 'reused' }> {
     return this.#options.carryOut(() => {
       const channel = taskChannel(taskId)
       const task = this.tasks.get(taskId) ?? new Map<string, string>()
       const cancelRequested = task.get('cancel') === '1'
-      const done = once && this.#doneBefore(channel, once)
-      if (done?.outcome === 'reused') return { outcome: 'reused' }
-      if (done) return { outcome: 'repeated', lastEventId: formatPosition(done.first), cancelRequested }
       const refusal = this.#refusal(taskId, write)
       if (refusal) return refusal
       this.tasks.set(taskId, task)
       const first = this.#add(channel, events, write.expireMs ?? 0)
-      if (once) this.#note(channel, once, first)
       for (const [field, value] of Object.entries(write.set)) {
         if (value === null || value === '') task.delete(field)
         else task.set(field, String(value))

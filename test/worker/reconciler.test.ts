@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { Registry } from 'prom-client'
+import { INDEX_KEY, OPEN_KEY, taskMember } from '../../shared/keys.ts'
 import { TaskQueue } from '../../shared/task-queue.ts'
 import { createWorkerMetrics } from '../../worker/metrics.ts'
 import { Reconciler } from '../../worker/reconciler.ts'
@@ -80,7 +81,8 @@ describe('the reconciler', () => {
   })
 
   test('lets go of entries without a record, but not at once', async () => {
-    await broker.tasks.register([{ id: 'nobody', createdAt: Date.now() }])
+    const member = taskMember({ id: 'nobody', createdAt: Date.now() })
+    for (const key of [OPEN_KEY, INDEX_KEY]) await broker.redis.zadd(key, 0, member)
     await round()
     expect([await open(), await listed()]).toEqual([1, 1])
     await round(2 * MINUTE_MS)

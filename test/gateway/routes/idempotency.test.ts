@@ -8,9 +8,8 @@ import { onlyOnce } from '../../../gateway/idempotency.ts'
 import { MillraceError } from '../../../shared/errors.ts'
 import { formatPosition } from '../../../shared/event-id.ts'
 import { INDEX_KEY, OPEN_KEY, taskKey } from '../../../shared/keys.ts'
-import { RedisEventLog } from '../../../shared/redis-event-log.ts'
 import { IdempotencyRecords, type KeyedRequest, onceOf } from '../../../shared/redis-idempotency.ts'
-import { TaskStore } from '../../../shared/redis-tasks.ts'
+import { NewTasks } from '../../../shared/redis-new-tasks.ts'
 import type { TaskRequest } from '../../../shared/task.ts'
 import { submitted } from '../../../shared/task-transitions.ts'
 import { announceTaskTypes } from '../../../shared/task-types.ts'
@@ -203,19 +202,18 @@ describe('a submission with an idempotency key', () => {
 })
 
 describe('a gateway that dies in the middle of a submission', () => {
-  let log: RedisEventLog
   let records: IdempotencyRecords
-  let tasks: TaskStore
+  let newTasks: NewTasks
   beforeAll(() => {
-    log = new RedisEventLog(redis, { channels: { maxEvents: 100, ttlMs: 60_000 }, taskMaxEvents: 100 })
     records = new IdempotencyRecords(redis)
-    tasks = new TaskStore(redis, log)
+    newTasks = new NewTasks(redis)
   })
 
-  const body = (marker: string) => ({ type: 'a', input: { marker }, delayMs: 0 })
+  // With a priority, what it is queued by is a step of its own.
+  const body = (marker: string) => ({ type: 'a', input: { marker }, priority: 1 })
 
   /** What a gateway has done of a submission before it died. */
-  async function dieAfter(step: 'claim' | 'entry' | 'record', key: string, marker: string) {
+  async function dieAfter(step: 'claim' | 'record', key: string, marker: string) {
     const memo = { id: randomUUID(), createdAt: Date.now() - 120_000 }
     const keyed: KeyedRequest = {
       key: JSON.stringify(['anonymous', key]),
@@ -225,17 +223,15 @@ describe('a gateway that dies in the middle of a submission', () => {
     }
     expect(await records.claim(keyed, memo)).toMatchObject({ state: 'mine' })
     if (step === 'claim') return memo
-    await tasks.register([memo])
-    if (step === 'entry') return memo
     const request: TaskRequest = {
-      ...{ id: memo.id, type: 'a', input: { marker }, delayMs: 0, priority: 0, attempts: 1, backoff: null },
+      ...{ id: memo.id, type: 'a', input: { marker }, delayMs: 0, priority: 1, attempts: 1, backoff: null },
       ...{ timeoutMs: 60_000, expiresInMs: null, retainMs: 60_000 },
     }
-    await tasks.log.beginTasks([{ ...submitted(request, memo.createdAt), once: onceOf(keyed) }])
+    await newTasks.begin([{ ...submitted(request, memo.createdAt), once: onceOf(keyed) }])
     return memo
   }
 
-  test.each(['claim', 'entry', 'record'] as const)(
+  test.each(['claim', 'record'] as const)(
     'blocks its key no longer than a request takes, and nothing is lost or doubled: after its %s',
     async step => {
       const [key, marker] = [randomUUID(), randomUUID()]
