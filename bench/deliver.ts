@@ -1,9 +1,10 @@
-// The run that most workloads are made of: viewers watch, publishers publish, what arrives is checked and timed.
+// What most workloads are made of: viewers watch, publishers publish, what arrives is checked and timed.
 
 import type { Published, PublishRequest } from './load/publisher.ts'
 import type { Seen } from './load/viewers.ts'
-import type { Stage } from './stage.ts'
-import type { Run, RunContext } from './workload.ts'
+import { measured } from './measured.ts'
+import type { Cpu, DeliveryStage } from './stage.ts'
+import type { Run, RunContext, Turns } from './workload.ts'
 
 export interface Load {
   readonly viewers: number
@@ -27,13 +28,13 @@ export const PADDING = 44
 const SATURATED = 0.9
 
 /** Opens the viewers, warms up, and measures. */
-export async function deliver(stage: Stage, load: Load, context: RunContext): Promise<Run> {
+export async function* deliver(stage: DeliveryStage, load: Load, context: RunContext): Turns {
   await openAll(stage, load)
   await warmUp(stage, load, context)
-  return measureDelivery(stage, load, context)
+  for (;;) yield await measureDelivery(stage, load, context)
 }
 
-export async function openAll({ server, viewers, publisher }: Stage, load: Load): Promise<void> {
+export async function openAll({ server, viewers, publisher }: DeliveryStage, load: Load): Promise<void> {
   const { port } = server
   const { channels, padding } = load
   await viewers.call('open', { port, path: WATCH_PATH, channels, viewers: load.viewers })
@@ -47,7 +48,7 @@ export async function openAll({ server, viewers, publisher }: Stage, load: Load)
 }
 
 export async function warmUp(
-  { viewers, publisher }: Stage,
+  { viewers, publisher }: DeliveryStage,
   load: Load,
   { scale }: RunContext,
 ): Promise<void> {
@@ -55,32 +56,27 @@ export async function warmUp(
   await viewers.call('settle', { last })
 }
 
-export async function measureDelivery(
-  stage: Stage,
-  load: Load,
-  { scale, profile }: RunContext,
-): Promise<Run> {
-  const { server, viewers, publisher } = stage
+export async function measureDelivery(stage: DeliveryStage, load: Load, context: RunContext): Promise<Run> {
+  const { viewers, publisher } = stage
+  const durationMs = context.scale.measureMs * context.part
   await viewers.call('mark')
-  if (profile) await server.startProfile()
-  const before = stage.serverCpuMs()
-  const published = await publisher.call('publish', { ...load.publish, durationMs: scale.measureMs })
-  const seen = await viewers.call('settle', { last: published.last })
-  const after = stage.serverCpuMs()
-  if (profile) await server.endProfile(profile)
-  const cpu = { server: after.server - before.server, redis: after.redis - before.redis }
+  const { result, cpu } = await measured(stage, context, async () => {
+    const published = await publisher.call('publish', { ...load.publish, durationMs })
+    return { published, seen: await viewers.call('settle', { last: published.last }) }
+  })
+  const { published, seen } = result
   return { figures: figuresOf(published, seen, cpu), delivery: seen, limits: limitsOf(seen, published) }
 }
 
-function figuresOf(published: Published, seen: Seen, cpu: { server: number; redis: number }) {
+function figuresOf(published: Published, seen: Seen, { serverUs, redisUs }: Cpu) {
   return {
     eventsPerSecond: (seen.received / seen.spanMs) * 1000,
     publishedPerSecond: published.events / published.seconds,
     p50Ms: seen.p50Ms,
     p99Ms: seen.p99Ms,
     answerP50Ms: published.answerP50Ms,
-    cpuUsPerEvent: ((cpu.server + cpu.redis) * 1000) / seen.received,
-    serverCpuUsPerEvent: (cpu.server * 1000) / seen.received,
+    cpuUsPerEvent: (serverUs + redisUs) / seen.received,
+    serverCpuUsPerEvent: serverUs / seen.received,
     viewersCpuShare: seen.cpuShare,
     publisherCpuShare: published.cpuShare,
   }

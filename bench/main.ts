@@ -15,9 +15,10 @@ import type { Scale, Workload } from './workload.ts'
 import { WORKLOADS } from './workloads/all.ts'
 
 const USAGE = `npm run bench -- [--quick] [--only NAME]... [--rounds N] [--profile]
-  --quick    short runs, one round: a rough idea within two minutes
+  --quick    short runs, one round: a rough idea within three minutes
   --only     only this workload; can be given several times
-  --rounds   how often reference and product take turns (3; 1 with --quick)
+  --rounds   how often each side is measured (3; 1 with --quick). Where a load can be paused a round
+             is not one measurement of each side but several short ones in turns
   --profile  one more run of each workload with a CPU profile of the gateway
 workloads: ${WORKLOADS.map(({ name }) => name).join(', ')}
 `
@@ -96,10 +97,15 @@ async function benchmark(options: Options): Promise<Report> {
 
 async function write(report: Report, name: string): Promise<string> {
   const table = markdown(report, `${name}.svg`)
-  await writeFile(join(RESULTS, `${name}.json`), `${JSON.stringify(report, null, 2)}\n`)
+  await writeFile(join(RESULTS, `${name}.json`), `${JSON.stringify(report, fiveDigits)}\n`)
   await writeFile(join(RESULTS, `${name}.md`), table)
   await writeFile(join(RESULTS, `${name}.svg`), picture(report.outcomes))
   return table
+}
+
+/** More say nothing, and there are thousands of figures. */
+function fiveDigits(_key: string, value: unknown): unknown {
+  return typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(5)) : value
 }
 
 function say(line: string): void {

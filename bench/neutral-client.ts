@@ -10,8 +10,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { projectRoot } from '../dev/project-root.ts'
 import { type Load, PUBLISH_PATH, WATCH_PATH } from './deliver.ts'
-import type { Stage } from './stage.ts'
-import type { Run, RunContext } from './workload.ts'
+import { measured } from './measured.ts'
+import type { DeliveryStage } from './stage.ts'
+import type { Run, RunContext, Turns } from './workload.ts'
 
 const execute = promisify(execFile)
 
@@ -30,47 +31,46 @@ export async function neutralClient(folder: string): Promise<string> {
 }
 
 /** The load of {@link deliver}, without a warm-up: this client counts from its first event. */
-export async function neutralDeliver(
+export async function* neutralDeliver(
   folder: string,
-  stage: Stage,
+  stage: DeliveryStage,
   load: Load,
-  { scale }: RunContext,
-): Promise<Run> {
-  return inFolder(async dir => {
+  context: RunContext,
+): Turns {
+  yield await inFolder(async dir => {
     const published = join(dir, 'published')
     const status = ['--status', join(dir, 'status')]
-    const before = stage.serverCpuMs()
-    const watching = watch(folder, stage, dir, [
-      ...['--channels', load.channels, '--conns', load.viewers, '--publishers', load.publishers],
-      ...['--stop-file', published, ...status],
-    ])
-    await untilReady(dir, watching)
-    const { rate, window } = load.publish
-    await publish(folder, stage, [
-      ...['--channels', load.channels, '--conns', load.publishers, '--pad', load.padding],
-      ...['--duration', scale.measureMs / 1000, '--expect-file', published],
-      ...(rate ? ['--rate', rate] : []),
-      ...(window ? ['--window', window, '--fanout', load.viewers, ...status] : []),
-    ])
-    const seen = await watching
-    const after = stage.serverCpuMs()
-    const cpuMs = after.server + after.redis - before.server - before.redis
+    const { result: seen, cpu } = await measured(stage, context, async () => {
+      const watching = watch(folder, stage, dir, [
+        ...['--channels', load.channels, '--conns', load.viewers, '--publishers', load.publishers],
+        ...['--stop-file', published, ...status],
+      ])
+      await untilReady(dir, watching)
+      const { rate, window } = load.publish
+      await publish(folder, stage, [
+        ...['--channels', load.channels, '--conns', load.publishers, '--pad', load.padding],
+        ...['--duration', context.scale.measureMs / 1000, '--expect-file', published],
+        ...(rate ? ['--rate', rate] : []),
+        ...(window ? ['--window', window, '--fanout', load.viewers, ...status] : []),
+      ])
+      return watching
+    })
     return runOf(seen, {
       eventsPerSecond: seen.events_per_s,
       p50Ms: seen.latency_ms.p50,
       p99Ms: seen.latency_ms.p99,
-      cpuUsPerEvent: (cpuMs * 1000) / seen.tracked,
+      cpuUsPerEvent: (cpu.serverUs + cpu.redisUs) / seen.tracked,
     })
   })
 }
 
 /** Viewers drop themselves at the first event, and come back together when all others are in the log. */
-export async function neutralStorm(
+export async function* neutralStorm(
   folder: string,
-  stage: Stage,
+  stage: DeliveryStage,
   { viewers, events, padding }: { viewers: number; events: number; padding: number },
-): Promise<Run> {
-  return inFolder(async dir => {
+): Turns {
+  yield await inFolder(async dir => {
     const go = join(dir, 'go')
     const watching = watch(folder, stage, dir, [
       ...['--conns', viewers, '--storm', 1, '--storm-go', go, '--stop-file', go],
@@ -113,7 +113,7 @@ function runOf(seen: Summary, figures: Run['figures']): Run {
   return { figures, delivery, limits: seen.client_saturated ? ['the neutral load client'] : [] }
 }
 
-async function watch(folder: string, { server }: Stage, dir: string, more: (string | number)[]) {
+async function watch(folder: string, { server }: DeliveryStage, dir: string, more: (string | number)[]) {
   const path = ['--path', WATCH_PATH, '--ready-file', join(dir, READY), '--rate', 0]
   const text = await execute(join(folder, 'sseload'), ['--port', server.port, ...path, ...more].map(String), {
     timeout: RUN_TIMEOUT_MS,
@@ -121,7 +121,7 @@ async function watch(folder: string, { server }: Stage, dir: string, more: (stri
   return JSON.parse(text.stdout) as Summary
 }
 
-async function publish(folder: string, { server }: Stage, more: (string | number)[]): Promise<void> {
+async function publish(folder: string, { server }: DeliveryStage, more: (string | number)[]): Promise<void> {
   const common = ['--port', server.port, '--path', PUBLISH_PATH, '--body', BODY]
   const { stdout } = await execute(join(folder, 'ssepub'), [...common, ...more].map(String), {
     timeout: RUN_TIMEOUT_MS,

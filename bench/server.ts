@@ -6,18 +6,31 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { projectRoot } from '../dev/project-root.ts'
 import { endChild } from './command-process.ts'
-import { cpuMs, residentBytes } from './process-usage.ts'
+import { residentBytes } from './process-usage.ts'
 import type { ControlRequest } from './server-control.ts'
 
-export type ServerKind = 'gateway' | 'raw-http' | 'raw-redis' | 'worker' | 'bare-bullmq'
+export type ServerKind =
+  | 'gateway'
+  | 'raw-http'
+  | 'raw-redis'
+  | 'raw-queue'
+  | 'bare-write'
+  | 'bare-publish'
+  | 'worker'
+  | 'bare-bullmq'
 
 const SCRIPTS: Record<ServerKind, string> = {
   gateway: 'dist/gateway/main.js',
   'raw-http': 'dist/bench/reference/raw-http.js',
   'raw-redis': 'dist/bench/reference/raw-redis.js',
+  'raw-queue': 'dist/bench/reference/raw-queue.js',
+  'bare-write': 'dist/bench/reference/bare-write.js',
+  'bare-publish': 'dist/bench/reference/bare-publish.js',
   worker: 'dist/worker/main.js',
   'bare-bullmq': 'dist/bench/reference/bare-bullmq.js',
 }
+
+const WITHOUT_REDIS: ReadonlySet<ServerKind> = new Set(['raw-http', 'bare-write'])
 
 const START_TIMEOUT_MS = 20_000
 
@@ -30,10 +43,12 @@ export class BenchServer {
   readonly port: number
   /** Of metrics and health; null where there is none. */
   readonly opsUrl: string | null
+  readonly usesRedis: boolean
   readonly #child: ChildProcess
 
-  private constructor(child: ChildProcess, ready: { url?: string; opsUrl?: string }) {
+  private constructor(kind: ServerKind, child: ChildProcess, ready: { url?: string; opsUrl?: string }) {
     this.#child = child
+    this.usesRedis = !WITHOUT_REDIS.has(kind)
     this.port = ready.url ? Number(new URL(ready.url).port) : 0
     this.opsUrl = ready.opsUrl ?? null
   }
@@ -58,15 +73,11 @@ export class BenchServer {
     const [ready] = await Promise.race([once(child, 'message'), failed])
     failed.catch(() => undefined)
     clearTimeout(timer)
-    return new BenchServer(child, ready)
+    return new BenchServer(kind, child, ready)
   }
 
   get pid(): number {
     return this.#child.pid!
-  }
-
-  get cpuMs(): number {
-    return cpuMs(this.pid)
   }
 
   get residentBytes(): number {

@@ -1,8 +1,9 @@
-// What one run of a workload happens on: a Redis, a server, a process of viewers, a process of publishers. All
-// are started anew for each run, so that no run finds what another one left behind.
+// What one side of a workload happens on: a Redis, a server, the processes of the load. All are started anew for each
+// side, so that none finds what another one left behind, and stay up from turn to turn.
 
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { type EmbeddedRedis, startEmbeddedRedis } from '../dev/embedded-redis.ts'
 import { projectRoot } from '../dev/project-root.ts'
@@ -10,90 +11,156 @@ import { CommandProcess } from './command-process.ts'
 import type { PublisherCommands } from './load/publisher.ts'
 import type { SubmitterCommands } from './load/submitter.ts'
 import type { ViewerCommands } from './load/viewers.ts'
-import { cpuMs } from './process-usage.ts'
+import { cpuUs } from './process-usage.ts'
 import { BenchServer, type ServerKind } from './server.ts'
-import type { Side } from './workload.ts'
+import type { Side, Turns } from './workload.ts'
 
-export interface Stage {
-  readonly server: BenchServer
-  readonly redis: EmbeddedRedis
-  readonly viewers: CommandProcess<ViewerCommands>
-  readonly publisher: CommandProcess<PublisherCommands>
-  /** CPU time so far of all that stands behind the URL: the server and, where it uses one, Redis. */
-  serverCpuMs(): { server: number; redis: number }
+/** CPU time in µs. */
+export interface Cpu {
+  readonly serverUs: number
+  /** 0 where the server uses none. */
+  readonly redisUs: number
+  readonly loadUs: number
 }
 
-/** Sets up, lets `use` run, and ends everything whatever happens. `env` configures the server beyond what ships. */
-export function onStage<T>(
+export interface Stage {
+  readonly redis: EmbeddedRedis
+  /** Of the workload itself, to prepare and to check. */
+  readonly client: Redis
+  /** null where the load is its own reference. */
+  readonly server: BenchServer | null
+  /** So far. */
+  cpu(): Cpu
+}
+
+/** A server with viewers and publishers. */
+export interface DeliveryStage extends Stage {
+  readonly server: BenchServer
+  readonly viewers: CommandProcess<ViewerCommands>
+  readonly publisher: CommandProcess<PublisherCommands>
+}
+
+/** `env` configures the server beyond what ships. */
+export function onStage(
+  side: Side,
   kind: ServerKind,
-  use: (stage: Stage) => Promise<T>,
+  use: (stage: DeliveryStage) => Turns,
   env: Record<string, string> = {},
-): Promise<T> {
-  return withParts(async started => {
-    const redis = started(await startRedis())
-    const server = started(await BenchServer.start(kind, redis.url, env))
+): Turns {
+  const setUp = async (ground: Ground, started: Started): Promise<DeliveryStage> => {
+    const server = started(await BenchServer.start(kind, ground.redis.url, env))
     const viewers = started(new CommandProcess<ViewerCommands>('viewers', script('load/viewers.js')))
     const publisher = started(new CommandProcess<PublisherCommands>('publisher', script('load/publisher.js')))
     // What keeps a fast publisher from running away from the viewers.
     viewers.onNotice = delivered => publisher.tell(delivered)
-    const serverCpuMs = () => ({
-      server: server.cpuMs,
-      redis: kind === 'raw-http' ? 0 : cpuMs(redis.pid),
+    const cpu = () => ({
+      serverUs: cpuUs(server.pid),
+      redisUs: server.usesRedis ? cpuUs(ground.redis.pid) : 0,
+      loadUs: cpuUs(viewers.pid) + cpuUs(publisher.pid),
     })
-    return use({ server, redis, viewers, publisher, serverCpuMs })
-  })
+    return { ...ground, server, viewers, publisher, cpu }
+  }
+  return withParts(side, setUp, use)
 }
 
-/** What a worker is measured on: a Redis and the worker. */
-export type WorkerStage = Pick<Stage, 'server' | 'redis' | 'serverCpuMs'>
+/** What a worker is measured on: it finds its load in Redis. */
+export interface WorkerStage extends Stage {
+  readonly server: BenchServer
+}
 
-export function onWorkerStage<T>(
+export function onWorkerStage(
+  side: Side,
   kind: ServerKind,
   env: Record<string, string>,
-  use: (stage: WorkerStage) => Promise<T>,
-): Promise<T> {
-  return withParts(async started => {
-    const redis = started(await startRedis())
-    const server = started(await BenchServer.start(kind, redis.url, env))
-    const serverCpuMs = () => ({ server: server.cpuMs, redis: cpuMs(redis.pid) })
-    return use({ server, redis, serverCpuMs })
-  })
+  use: (stage: WorkerStage) => Turns,
+): Turns {
+  const setUp = async (ground: Ground, started: Started): Promise<WorkerStage> => {
+    const server = started(await BenchServer.start(kind, ground.redis.url, env))
+    const cpu = () => ({ serverUs: cpuUs(server.pid), redisUs: cpuUs(ground.redis.pid), loadUs: 0 })
+    return { ...ground, server, cpu }
+  }
+  return withParts(side, setUp, use)
 }
 
-/** What submitting is measured on: a Redis, who submits, and the gateway in between, which the reference lacks. */
-export interface SubmitStage {
-  readonly server: BenchServer | null
-  readonly redis: EmbeddedRedis
+/** What submitting is measured on: who submits, and the server in between, which the reference lacks. */
+export interface SubmitStage extends Stage {
   readonly submitter: CommandProcess<SubmitterCommands>
-  /** CPU time so far of Redis, and of whoever makes jobs of what is submitted. */
-  serverCpuMs(): { server: number; redis: number }
 }
 
-export function onSubmitStage<T>(side: Side, use: (stage: SubmitStage) => Promise<T>): Promise<T> {
-  return withParts(async started => {
-    const redis = started(await startRedis())
-    const server = side === 'product' ? started(await BenchServer.start('gateway', redis.url)) : null
-    const name = side === 'product' ? 'submitter' : 'bare-submitter'
+/** `kind` null: who submits adds jobs itself, and is what is measured. */
+export function onSubmitStage(
+  side: Side,
+  kind: ServerKind | null,
+  use: (stage: SubmitStage) => Turns,
+): Turns {
+  const setUp = async (ground: Ground, started: Started): Promise<SubmitStage> => {
+    const server = kind && started(await BenchServer.start(kind, ground.redis.url))
+    const name = server ? 'submitter' : 'bare-submitter'
     const submitter = started(new CommandProcess<SubmitterCommands>(name, script(`load/${name}.js`)))
-    const serverCpuMs = () => ({ server: cpuMs((server ?? submitter).pid), redis: cpuMs(redis.pid) })
-    return use({ server, redis, submitter, serverCpuMs })
-  })
-}
-
-interface Part {
-  stop(): Promise<void>
-}
-
-async function withParts<T>(use: (started: <P extends Part>(part: P) => P) => Promise<T>): Promise<T> {
-  const parts: Part[] = []
-  try {
-    return await use(part => {
-      parts.push(part)
-      return part
+    const cpu = () => ({
+      serverUs: cpuUs((server ?? submitter).pid),
+      redisUs: cpuUs(ground.redis.pid),
+      loadUs: server ? cpuUs(submitter.pid) : 0,
     })
+    return { ...ground, server, submitter, cpu }
+  }
+  return withParts(side, setUp, use)
+}
+
+type Ground = Pick<Stage, 'redis' | 'client'>
+type Started = <P extends { stop(): Promise<void> }>(part: P) => P
+
+/**
+ * Sets up, hands on what `use` measures, and ends everything whatever happens. Between two turns, when another side has
+ * its own, nothing is left to do here; what the processes use all the same is a figure of the next turn.
+ */
+async function* withParts<S extends Stage>(
+  side: Side,
+  setUp: (ground: Ground, started: Started) => Promise<S>,
+  use: (stage: S) => Turns,
+): Turns {
+  const parts: { stop(): Promise<void> }[] = []
+  const started: Started = part => {
+    parts.push(part)
+    return part
+  }
+  try {
+    const redis = started(await startRedis(side))
+    const client = new Redis(redis.url, { maxRetriesPerRequest: null })
+    started({ stop: async () => client.disconnect() })
+    const stage = await setUp({ redis, client }, started)
+    let idle = {}
+    for await (const run of use(stage)) {
+      await untilAtRest(stage)
+      const from = performance.now()
+      const usedUs = wholeUs(stage)
+      yield { ...run, figures: { ...run.figures, ...idle } }
+      idle = { idleCpuShare: (wholeUs(stage) - usedUs) / 1_000 / (performance.now() - from) }
+    }
   } finally {
     await Promise.all(parts.map(part => part.stop()))
   }
+}
+
+/** Steps in which all processes together use less than a twentieth of a core are rest. */
+const REST_STEP_MS = 20
+const REST_STEP_USED_US = 1_000
+const REST_STEPS = 500
+
+/** Waits until what a turn has left behind is done: connections that close, a log that Redis rewrites. */
+export async function untilAtRest(stage: Stage): Promise<void> {
+  for (let step = 0; step < REST_STEPS; step++) {
+    const usedUs = wholeUs(stage)
+    await delay(REST_STEP_MS)
+    if (wholeUs(stage) - usedUs > REST_STEP_USED_US) continue
+    if (/^aof_rewrite_(in_progress|scheduled):1/m.test(await stage.client.info('persistence'))) continue
+    return
+  }
+}
+
+function wholeUs(stage: Stage): number {
+  const { serverUs, redisUs, loadUs } = stage.cpu()
+  return serverUs + redisUs + loadUs
 }
 
 /** The path of a built module of the benchmark. */
@@ -103,7 +170,7 @@ export function script(path: string): string {
 
 /** Which Redis the workloads run on. Throws where its CPU time can't be measured. */
 export async function redisVersion(): Promise<string> {
-  const redis = await startRedis()
+  const redis = await startRedis('product')
   const client = new Redis(redis.url)
   try {
     if (redis.source.includes('Docker')) throw new Error('the benchmark needs a redis-server on this machine')
@@ -115,9 +182,9 @@ export async function redisVersion(): Promise<string> {
   }
 }
 
-/** As shipped: AOF, flushed once a second. In one place, so that a second benchmark at once is refused. */
-async function startRedis(): Promise<EmbeddedRedis> {
-  const dir = join(projectRoot(), '.millrace/bench-redis')
+/** As shipped: AOF, flushed once a second. In one place a side, so that a second benchmark at once is refused. */
+async function startRedis(side: Side): Promise<EmbeddedRedis> {
+  const dir = join(projectRoot(), `.millrace/bench-redis-${side}`)
   const redis = await startEmbeddedRedis({ dir })
   const client = new Redis(redis.url)
   // Of a benchmark that was cut off.

@@ -2,8 +2,8 @@
 
 import type { ServerKind } from './server.ts'
 
-/** Each workload runs on both, in turns. */
-export type Side = 'reference' | 'product'
+/** Each workload runs on the first two in turns, and on the third where it has one. */
+export type Side = 'reference' | 'product' | 'ceiling'
 
 /** What is to be reached: of the product's figure compared with the reference's, or by itself. */
 export type Target =
@@ -52,9 +52,14 @@ export interface Scale {
 
 export interface RunContext {
   readonly scale: Scale
+  /** What one turn measures of what a round does: 1 / {@link Workload.turnsPerRound}. */
+  readonly part: number
   /** Where to write a CPU profile of the measured part; null = none is taken. */
   readonly profile: string | null
 }
+
+/** One side of a workload: set up when the first turn is asked for, and ended by `return`. Each turn measures anew. */
+export type Turns = AsyncGenerator<Run, void, void>
 
 export interface Workload {
   readonly name: string
@@ -62,12 +67,20 @@ export interface Workload {
   /** What the product is compared with, in words. */
   readonly reference: string
   readonly measures: readonly Measure[]
-  run(side: Side, context: RunContext): Promise<Run>
-  /** The same load by the neutral client in this folder; absent where it has no such load. */
-  neutralRun?(side: Side, context: RunContext, folder: string): Promise<Run>
+  /** A server that does as little as can be, in words: what the machine permits. Measured like the product. */
+  readonly ceiling?: string
+  /**
+   * In how many turns a round is measured, of all sides alternately, which are up all the while. For loads that can be
+   * paused: in turns of a quarter of a second the machine is as fast for one side as for the other. Default 1: each
+   * side by itself, set up anew for each round.
+   */
+  readonly turnsPerRound?: number
+  measure(side: Side, context: RunContext): Turns
+  /** The same load by the neutral client in this folder, in one turn; absent where it has no such load. */
+  neutral?(side: Side, context: RunContext, folder: string): Turns
 }
 
 /** The server of a side. */
-export function serverOf(side: Side, reference: ServerKind): ServerKind {
-  return side === 'product' ? 'gateway' : reference
+export function serverOf(side: Side, reference: ServerKind, ceiling = reference): ServerKind {
+  return { reference, product: 'gateway', ceiling }[side] as ServerKind
 }

@@ -3,9 +3,9 @@
 import { type CustomSeriesOption, init } from 'echarts'
 import type { MeasureOutcome, Outcome } from './outcome.ts'
 
-const WIDTH = 1_000
+const WIDTH = 1_120
 const ROW_HEIGHT = 30
-const MARGIN = { top: 70, bottom: 50, left: 430, right: 90 }
+const MARGIN = { top: 70, bottom: 50, left: 550, right: 90 }
 const COLORS = { met: '#2b8a3e', missed: '#c92a2a', free: '#5c677d', target: '#212529' }
 
 interface Row {

@@ -25,18 +25,22 @@ interface FanOut {
   readonly publishers: number
   readonly publish: PublishRequest
   readonly measures: readonly Measure[]
+  /** Where the reference keeps up, so that nothing is left over from a turn. */
+  readonly paused?: Pick<Workload, 'ceiling' | 'turnsPerRound'>
 }
 
-function fanOut({ name, title, measures, viewers, publishers, publish }: FanOut): Workload {
+function fanOut({ name, title, measures, viewers, publishers, publish, paused }: FanOut): Workload {
   const load = { viewers, channels: 1, publishers, publish, padding: PADDING }
   return {
     name,
     title,
     reference: 'raw http',
+    ...paused,
     measures,
-    run: (side, context) => onStage(serverOf(side, 'raw-http'), stage => deliver(stage, load, context)),
-    neutralRun: (side, context, folder) =>
-      onStage(serverOf(side, 'raw-http'), stage => neutralDeliver(folder, stage, load, context)),
+    measure: (side, context) =>
+      onStage(side, serverOf(side, 'raw-http', 'bare-write'), stage => deliver(stage, load, context)),
+    neutral: (side, context, folder) =>
+      onStage(side, serverOf(side, 'raw-http'), stage => neutralDeliver(folder, stage, load, context)),
   }
 }
 
@@ -84,6 +88,7 @@ export const FAN_OUT: readonly Workload[] = [
     viewers: 1_000,
     publishers: 1,
     publish: { rate: 20 },
+    paused: { ceiling: 'bare socket.write', turnsPerRound: 4 },
     measures: [{ ...cpu, target: { kind: 'ratio-at-most', ratio: 0.9 } }, p99],
   }),
 ]

@@ -1,8 +1,9 @@
 // What a viewer costs that hears nothing.
 
 import { PUBLISH_PATH } from '../deliver.ts'
-import { onStage, type Stage } from '../stage.ts'
-import { type Run, type RunContext, serverOf, type Workload } from '../workload.ts'
+import { measured } from '../measured.ts'
+import { type DeliveryStage, onStage } from '../stage.ts'
+import { type RunContext, serverOf, type Turns, type Workload } from '../workload.ts'
 
 const CONNECTIONS = 10_000
 const CHANNELS = 100
@@ -10,19 +11,18 @@ const CHANNELS = 100
 /** They come and go first, so that code and pools are there that any number of viewers share. */
 const WARM_UP = 200
 
-async function idleMemory({ server, viewers }: Stage, { scale, profile }: RunContext): Promise<Run> {
+async function* idleMemory(stage: DeliveryStage, context: RunContext): Turns {
+  const { server, viewers } = stage
   const { port } = server
-  const count = Math.round(CONNECTIONS * scale.share)
+  const count = Math.round(CONNECTIONS * context.scale.share)
   const watch = (count: number) =>
     viewers.call('open', { port, path: PUBLISH_PATH, channels: CHANNELS, viewers: count })
   await watch(WARM_UP)
   await viewers.call('closeAll')
   const before = await server.residentBytesAfterGc()
-  if (profile) await server.startProfile()
-  await watch(count)
-  if (profile) await server.endProfile(profile)
+  await measured(stage, context, () => watch(count))
   const after = await server.residentBytesAfterGc()
-  return { figures: { kibPerConnection: (after - before) / count / 1024 }, limits: [] }
+  yield { figures: { kibPerConnection: (after - before) / count / 1024 }, limits: [] }
 }
 
 export const IDLE_MEMORY: Workload = {
@@ -38,5 +38,5 @@ export const IDLE_MEMORY: Workload = {
       target: { kind: 'ratio-at-most', ratio: 0.75 },
     },
   ],
-  run: (side, context) => onStage(serverOf(side, 'raw-http'), stage => idleMemory(stage, context)),
+  measure: (side, context) => onStage(side, serverOf(side, 'raw-http'), stage => idleMemory(stage, context)),
 }

@@ -3,31 +3,31 @@
 import { CommandProcess } from '../command-process.ts'
 import { openAll, PADDING, PUBLISH_PATH, WATCH_PATH, warmUp } from '../deliver.ts'
 import type { RestCommands } from '../load/rest-latency.ts'
-import { onStage, type Stage, script } from '../stage.ts'
-import { type Run, type RunContext, serverOf, type Workload } from '../workload.ts'
+import { measured } from '../measured.ts'
+import { type DeliveryStage, onStage, script } from '../stage.ts'
+import { type RunContext, serverOf, type Turns, type Workload } from '../workload.ts'
 
 const EVENTS = 400
 
 /** A server that has rested since its start has cold code, which one that runs for days has not. */
 const WARM_UP = { viewers: 16, channels: 16, publishers: 16, publish: {}, padding: PADDING }
 
-async function latencyAtRest(stage: Stage, context: RunContext): Promise<Run> {
-  const { server } = stage
-  const { scale, profile } = context
+async function* latencyAtRest(stage: DeliveryStage, context: RunContext): Turns {
   await openAll(stage, WARM_UP)
   await warmUp(stage, WARM_UP, context)
   await stage.viewers.call('closeAll')
   const client = new CommandProcess<RestCommands>('rest-latency', script('load/rest-latency.js'))
   try {
-    if (profile) await server.startProfile()
-    const latency = await client.call('measure', {
-      port: server.port,
-      streamPath: WATCH_PATH.replace('%d', '-rest'),
-      publishPath: PUBLISH_PATH.replace('%d', '-rest'),
-      events: Math.round(EVENTS * scale.share),
-    })
-    if (profile) await server.endProfile(profile)
-    return { figures: { ...latency }, limits: [] }
+    for (let turn = 0; ; turn++) {
+      const request = {
+        port: stage.server.port,
+        streamPath: WATCH_PATH.replace('%d', `-rest-${turn}`),
+        publishPath: PUBLISH_PATH.replace('%d', `-rest-${turn}`),
+        events: Math.round(EVENTS * context.scale.share * context.part),
+      }
+      const { result } = await measured(stage, context, () => client.call('measure', request))
+      yield { figures: { ...result }, limits: [] }
+    }
   } finally {
     await client.stop()
   }
@@ -37,6 +37,7 @@ export const LATENCY_AT_REST: Workload = {
   name: 'latency-at-rest',
   title: '1 viewer, 1 publisher, one event at a time',
   reference: 'raw http + Redis',
+  turnsPerRound: 4,
   measures: [
     {
       figure: 'answeredToReadP50Ms',
@@ -48,5 +49,6 @@ export const LATENCY_AT_REST: Workload = {
     { figure: 'sentToReadP50Ms', label: 'publish sent to event read, median', unit: 'ms', better: 'less' },
     { figure: 'sentToReadP99Ms', label: 'the same, p99', unit: 'ms', better: 'less' },
   ],
-  run: (side, context) => onStage(serverOf(side, 'raw-redis'), stage => latencyAtRest(stage, context)),
+  measure: (side, context) =>
+    onStage(side, serverOf(side, 'raw-redis'), stage => latencyAtRest(stage, context)),
 }

@@ -8,7 +8,7 @@ import { type RunContext, serverOf, type Workload } from '../workload.ts'
 const CHANNELS = 2_000
 
 /** Here it is code that is measured, not the kernel, and that takes a while until it is compiled. */
-const WARM_UP_FACTOR = 4
+const WARM_UP_FACTOR = 3
 
 function manyChannels(publishers: number): Workload {
   const load = { viewers: CHANNELS, channels: CHANNELS, publishers, publish: {}, padding: PADDING }
@@ -16,6 +16,8 @@ function manyChannels(publishers: number): Workload {
     name: `channels-2000-from-${publishers}`,
     title: `2,000 channels, 1 viewer each, ${publishers} publishers in closed loop`,
     reference: 'raw http + Redis',
+    ceiling: 'bare http + Redis',
+    turnsPerRound: 12,
     measures: [
       {
         figure: 'eventsPerSecond',
@@ -32,15 +34,18 @@ function manyChannels(publishers: number): Workload {
         target: { kind: 'ratio-at-most', ratio: 0.8 },
       },
     ],
-    run: (side, context) =>
-      onStage(serverOf(side, 'raw-redis'), stage => deliver(stage, load, warmer(context))),
-    neutralRun: (side, context, folder) =>
-      onStage(serverOf(side, 'raw-redis'), stage => neutralDeliver(folder, stage, load, context)),
+    measure: (side, context) =>
+      onStage(side, serverOf(side, 'raw-redis', 'bare-publish'), stage =>
+        deliver(stage, load, warmer(context)),
+      ),
+    neutral: (side, context, folder) =>
+      onStage(side, serverOf(side, 'raw-redis'), stage => neutralDeliver(folder, stage, load, context)),
   }
 }
 
-function warmer({ scale, profile }: RunContext): RunContext {
-  return { scale: { ...scale, warmUpMs: scale.warmUpMs * WARM_UP_FACTOR }, profile }
+function warmer(context: RunContext): RunContext {
+  const { scale } = context
+  return { ...context, scale: { ...scale, warmUpMs: scale.warmUpMs * WARM_UP_FACTOR } }
 }
 
 export const MANY_CHANNELS: readonly Workload[] = [manyChannels(16), manyChannels(64)]

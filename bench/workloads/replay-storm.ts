@@ -1,9 +1,10 @@
 // Everybody comes back at once with a cursor, and is to get the same 500 events.
 
 import { limitsOf, PADDING, PUBLISH_PATH } from '../deliver.ts'
+import { measured } from '../measured.ts'
 import { neutralStorm } from '../neutral-client.ts'
-import { onStage, type Stage } from '../stage.ts'
-import { type Run, type RunContext, type Scale, serverOf, type Workload } from '../workload.ts'
+import { type DeliveryStage, onStage } from '../stage.ts'
+import { type RunContext, type Scale, serverOf, type Turns, type Workload } from '../workload.ts'
 
 const VIEWERS = 1_000
 const EVENTS = 500
@@ -14,10 +15,10 @@ const EVENTS = 500
  */
 const WARM_UP_STORMS = 4
 
-async function storm(stage: Stage, { scale, profile }: RunContext): Promise<Run> {
+async function* storm(stage: DeliveryStage, context: RunContext): Turns {
   const { server, viewers, publisher } = stage
   const { port } = server
-  const count = viewersOf(scale)
+  const count = viewersOf(context.scale)
   await publisher.call('connect', {
     port,
     path: PUBLISH_PATH,
@@ -40,17 +41,12 @@ async function storm(stage: Stage, { scale, profile }: RunContext): Promise<Run>
   }
 
   await viewers.call('mark')
-  if (profile) await server.startProfile()
-  const before = stage.serverCpuMs()
-  const seen = await comeBack(count)
-  const after = stage.serverCpuMs()
-  if (profile) await server.endProfile(profile)
-  const cpuMs = after.server + after.redis - before.server - before.redis
-  return {
+  const { result: seen, cpu } = await measured(stage, context, () => comeBack(count))
+  yield {
     figures: {
       eventsPerSecond: (seen.received / seen.lastAfterMs) * 1000,
       wholeMs: seen.lastAfterMs,
-      cpuUsPerEvent: (cpuMs * 1000) / seen.received,
+      cpuUsPerEvent: (cpu.serverUs + cpu.redisUs) / seen.received,
       viewersCpuShare: seen.cpuShare,
     },
     delivery: seen,
@@ -76,9 +72,9 @@ export const REPLAY_STORM: Workload = {
     },
     { figure: 'wholeMs', label: 'until the last is whole', unit: 'ms', better: 'less' },
   ],
-  run: (side, context) => onStage(serverOf(side, 'raw-redis'), stage => storm(stage, context)),
-  neutralRun: (side, _context, folder) =>
-    onStage(serverOf(side, 'raw-redis'), stage =>
+  measure: (side, context) => onStage(side, serverOf(side, 'raw-redis'), stage => storm(stage, context)),
+  neutral: (side, _context, folder) =>
+    onStage(side, serverOf(side, 'raw-redis'), stage =>
       neutralStorm(folder, stage, { viewers: VIEWERS, events: EVENTS, padding: PADDING }),
     ),
 }

@@ -1,8 +1,8 @@
 // Readers that stall: what they cost the others and the gateway. The reference is the gateway without them.
 
 import { measureDelivery, openAll, WATCH_PATH } from '../deliver.ts'
-import { onStage, type Stage } from '../stage.ts'
-import type { Run, RunContext, Side, Workload } from '../workload.ts'
+import { type DeliveryStage, onStage } from '../stage.ts'
+import type { RunContext, Side, Turns, Workload } from '../workload.ts'
 
 const STALLED = 200
 const MIB = 1024 * 1024
@@ -15,7 +15,7 @@ const FILL = { rate: 200, count: 400 }
 
 const MEMORY_STEP_MS = 50
 
-async function stalledReaders(stage: Stage, side: Side, context: RunContext): Promise<Run> {
+async function* stalledReaders(stage: DeliveryStage, side: Side, context: RunContext): Turns {
   const { server, viewers } = stage
   await openAll(stage, LOAD)
   if (side === 'product') {
@@ -32,7 +32,7 @@ async function stalledReaders(stage: Stage, side: Side, context: RunContext): Pr
   const run = await measureDelivery(stage, LOAD, context).finally(() => clearInterval(sampling))
   const limits = [...run.limits]
   if (side === 'product' && stalled < STALLED) limits.push(`only ${stalled} readers had stalled`)
-  return { ...run, figures: { ...run.figures, peakMib: peakBytes / MIB }, limits }
+  yield { ...run, figures: { ...run.figures, peakMib: peakBytes / MIB }, limits }
 }
 
 /** How often the gateway has switched a reader to the log because it did not keep up. */
@@ -61,5 +61,5 @@ export const STALLED_READERS: Workload = {
       target: { kind: 'at-most-more', more: 250 },
     },
   ],
-  run: (side, context) => onStage('gateway', stage => stalledReaders(stage, side, context)),
+  measure: (side, context) => onStage(side, 'gateway', stage => stalledReaders(stage, side, context)),
 }

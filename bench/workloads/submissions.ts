@@ -1,17 +1,17 @@
 // How fast tasks are taken, one by one and in batches, and what a queued task leaves in Redis. Nobody runs them.
 
-import { Redis } from 'ioredis'
 import { INDEX_KEY } from '../../shared/keys.ts'
 import { announceTaskTypes } from '../../shared/task-types.ts'
 import { limitsOf } from '../deliver.ts'
-import type { SubmitRequest } from '../load/submit-loop.ts'
+import { measured } from '../measured.ts'
+import type { ServerKind } from '../server.ts'
 import { onSubmitStage, type SubmitStage } from '../stage.ts'
-import type { Measure, Run, RunContext, Side, Workload } from '../workload.ts'
+import type { Measure, RunContext, Side, Turns, Workload } from '../workload.ts'
 
 const QUEUED_TASKS = 100_000
 
 /** It is code that is measured, and of the gateway more than of the reference. */
-const WARM_UPS = 4
+const WARM_UPS = 3
 
 /** Of the type whose tasks are submitted: input is checked, as usual. */
 const INPUT_SCHEMA = {
@@ -25,80 +25,86 @@ const INPUT_SCHEMA = {
   additionalProperties: false,
 }
 
+const SERVERS: Record<Side, ServerKind | null> = {
+  reference: null,
+  product: 'gateway',
+  ceiling: 'raw-queue',
+}
+
 interface Load {
   readonly concurrency: number
   readonly batch: number
 }
 
-async function submitting(stage: SubmitStage, side: Side, load: Load, context: RunContext): Promise<Run> {
-  const { scale, profile } = context
-  const redis = new Redis(stage.redis.url)
-  try {
-    await prepare(stage, redis, load)
-    const warmUp = await stage.submitter.call('submit', { durationMs: WARM_UPS * scale.warmUpMs })
-    if (profile) await stage.server?.startProfile()
-    const before = stage.serverCpuMs()
-    const submitted = await stage.submitter.call('submit', { durationMs: scale.measureMs })
-    const after = stage.serverCpuMs()
-    if (profile) await stage.server?.endProfile(profile)
-    return {
+async function* submitting(stage: SubmitStage, side: Side, load: Load, context: RunContext): Turns {
+  const { scale, part } = context
+  await prepare(stage, load)
+  await stage.submitter.call('submit', { durationMs: WARM_UPS * scale.warmUpMs })
+  for (;;) {
+    await empty(stage)
+    const { result, cpu } = await measured(stage, context, () =>
+      stage.submitter.call('submit', { durationMs: scale.measureMs * part }),
+    )
+    yield {
       figures: {
-        tasksPerSecond: submitted.tasks / submitted.seconds,
-        serverMicrosPerTask: ((after.server - before.server) * 1_000) / submitted.tasks,
-        redisMicrosPerTask: ((after.redis - before.redis) * 1_000) / submitted.tasks,
-        answerP50Ms: submitted.answerP50Ms,
-        answerP99Ms: submitted.answerP99Ms,
+        tasksPerSecond: result.tasks / result.seconds,
+        serverMicrosPerTask: cpu.serverUs / result.tasks,
+        redisMicrosPerTask: cpu.redisUs / result.tasks,
+        answerP50Ms: result.answerP50Ms,
+        answerP99Ms: result.answerP99Ms,
       },
-      ...(side === 'product' && { delivery: await accepted(redis, warmUp.tasks + submitted.tasks) }),
-      // The reference has no process but this one.
-      limits: side === 'product' ? limitsOf(submitted) : [],
+      ...(side === 'product' && { delivery: await accepted(stage, result.tasks) }),
+      // Where there is no server it is what is measured.
+      limits: stage.server ? limitsOf(result) : [],
     }
-  } finally {
-    redis.disconnect()
   }
 }
 
-async function queuedTasks(stage: SubmitStage, { scale, profile }: RunContext): Promise<Run> {
-  const redis = new Redis(stage.redis.url)
-  try {
-    const tasks = Math.round(QUEUED_TASKS * scale.share)
-    await prepare(stage, redis, { concurrency: 1, batch: 1_000 })
-    // What there is but once, scripts among it, is there then.
-    await stage.submitter.call('submit', { tasks: 1_000 })
-    const before = await usedBytes(redis)
-    if (profile) await stage.server?.startProfile()
-    const submitted = await stage.submitter.call('submit', { tasks } satisfies SubmitRequest)
-    if (profile) await stage.server?.endProfile(profile)
-    return { figures: { bytesPerTask: ((await usedBytes(redis)) - before) / submitted.tasks }, limits: [] }
-  } finally {
-    redis.disconnect()
-  }
+async function* queuedTasks(stage: SubmitStage, context: RunContext): Turns {
+  const tasks = Math.round(QUEUED_TASKS * context.scale.share)
+  await prepare(stage, { concurrency: 1, batch: 1_000 })
+  // What there is but once, scripts among it, is there then.
+  await stage.submitter.call('submit', { tasks: 1_000 })
+  const before = await usedBytes(stage)
+  const { result } = await measured(stage, context, () => stage.submitter.call('submit', { tasks }))
+  yield { figures: { bytesPerTask: ((await usedBytes(stage)) - before) / result.tasks }, limits: [] }
 }
 
-async function prepare(stage: SubmitStage, redis: Redis, load: Load): Promise<void> {
-  await announceTaskTypes(redis, [
-    { type: 'noop', inputSchema: INPUT_SCHEMA, attempts: 1, timeoutMs: 60_000 },
-  ])
-  await stage.submitter.call('connect', {
-    port: stage.server?.port ?? 0,
-    redisUrl: stage.redis.url,
-    ...load,
-  })
+async function prepare(stage: SubmitStage, load: Load): Promise<void> {
+  await empty(stage)
+  const port = stage.server?.port ?? 0
+  await stage.submitter.call('connect', { port, redisUrl: stage.redis.url, ...load })
+}
+
+/** No turn finds more tasks than another; both commands go out together, so that no gateway sees a type missing. */
+async function empty({ client }: SubmitStage): Promise<void> {
+  const type = { type: 'noop', inputSchema: INPUT_SCHEMA, attempts: 1, timeoutMs: 60_000 }
+  await Promise.all([client.flushall(), announceTaskTypes(client, [type])])
 }
 
 /** Whether every task that was accepted is there, and no other. */
-async function accepted(redis: Redis, expected: number) {
-  const received = await redis.zcard(INDEX_KEY)
+async function accepted({ client }: SubmitStage, expected: number) {
+  const received = await client.zcard(INDEX_KEY)
   const missing = Math.max(expected - received, 0)
   const doubled = Math.max(received - expected, 0)
   return { expected, received, missing, doubled, reordered: 0, gaps: 0, closed: 0 }
 }
 
-async function usedBytes(redis: Redis): Promise<number> {
-  return Number(/^used_memory:(\d+)/m.exec(await redis.info('memory'))?.[1])
+async function usedBytes({ client }: SubmitStage): Promise<number> {
+  return Number(/^used_memory:(\d+)/m.exec(await client.info('memory'))?.[1])
 }
 
-function rate(name: string, title: string, reference: string, load: Load, ratio: number): Workload {
+interface Submitting {
+  readonly name: string
+  readonly title: string
+  readonly load: Load
+  readonly turnsPerRound: number
+  /** Of tasks accepted, at least. */
+  readonly ratio: number
+}
+
+function submissions({ name, title, load, turnsPerRound, ratio }: Submitting): Workload {
+  const call = load.batch ? 'queue.addBulk' : 'queue.add'
   const measures: Measure[] = [
     {
       figure: 'tasksPerSecond',
@@ -111,27 +117,33 @@ function rate(name: string, title: string, reference: string, load: Load, ratio:
     { figure: 'redisMicrosPerTask', label: 'CPU of Redis a task', unit: 'µs', better: 'less' },
     { figure: 'answerP99Ms', label: 'request to answer, p99', unit: 'ms', better: 'less' },
   ]
-  const run = (side: Side, context: RunContext) =>
-    onSubmitStage(side, stage => submitting(stage, side, load, context))
-  return { name, title, reference, measures, run }
+  const measure = (side: Side, context: RunContext) =>
+    onSubmitStage(side, SERVERS[side], stage => submitting(stage, side, load, context))
+  return { name, title, reference: call, ceiling: `raw http + ${call}`, turnsPerRound, measures, measure }
 }
 
 export const SUBMISSIONS: readonly Workload[] = [
-  rate('submit', 'tasks submitted one by one, 50 at a time', 'queue.add', { concurrency: 50, batch: 0 }, 0.4),
-  rate(
-    'submit-batch',
-    'batches of 1,000 tasks, one at a time',
-    'queue.addBulk',
-    { concurrency: 1, batch: 1_000 },
-    0.7,
-  ),
-  rate(
-    'submit-batch-4',
-    'batches of 1,000 tasks, four at a time',
-    'queue.addBulk',
-    { concurrency: 4, batch: 1_000 },
-    0.7,
-  ),
+  submissions({
+    name: 'submit',
+    title: 'tasks submitted one by one, 50 at a time',
+    load: { concurrency: 50, batch: 0 },
+    turnsPerRound: 12,
+    ratio: 0.4,
+  }),
+  submissions({
+    name: 'submit-batch',
+    title: 'batches of 1,000 tasks, one at a time',
+    load: { concurrency: 1, batch: 1_000 },
+    turnsPerRound: 10,
+    ratio: 0.7,
+  }),
+  submissions({
+    name: 'submit-batch-4',
+    title: 'batches of 1,000 tasks, four at a time',
+    load: { concurrency: 4, batch: 1_000 },
+    turnsPerRound: 6,
+    ratio: 0.7,
+  }),
   {
     name: 'queued-tasks',
     title: '100,000 queued tasks',
@@ -145,6 +157,6 @@ export const SUBMISSIONS: readonly Workload[] = [
         target: { kind: 'at-most', value: 2_560 },
       },
     ],
-    run: (side, context) => onSubmitStage(side, stage => queuedTasks(stage, context)),
+    measure: (side, context) => onSubmitStage(side, SERVERS[side], stage => queuedTasks(stage, context)),
   },
 ]

@@ -3,56 +3,58 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Queue } from 'bullmq'
-import { Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 import pLimit from 'p-limit'
 import { taskChannel } from '../../shared/event.ts'
 import { logKey, QUEUE_NAME, QUEUE_PREFIX } from '../../shared/keys.ts'
 import { RedisEventLog } from '../../shared/redis-event-log.ts'
 import { TaskStore } from '../../shared/redis-tasks.ts'
 import { TaskQueue } from '../../shared/task-queue.ts'
+import { measured } from '../measured.ts'
 import { onWorkerStage, script, type WorkerStage } from '../stage.ts'
-import type { Delivery, Run, RunContext, Side, Workload } from '../workload.ts'
+import type { Delivery, RunContext, Side, Turns, Workload } from '../workload.ts'
 
-const TASKS = 20_000
-const WARM_UP_TASKS = 5_000
+const TASKS = 15_000
+const WARM_UP_TASKS = 10_000
+const TURNS_PER_ROUND = 5
 const CONCURRENCIES = [10, 50]
 /** `queued`, `started`, `completed`. */
 const EVENTS_PER_TASK = 3
 
 const SUBMISSIONS_AT_ONCE = 200
 const CHECKED_AT_ONCE = 1_000
-const POLL_MS = 10
+/** Short beside a turn. */
+const POLL_MS = 4
 const RUN_TIMEOUT_MS = 120_000
 
-const QUEUES: Record<Side, { readonly name: string; readonly prefix: string }> = {
-  product: { name: QUEUE_NAME, prefix: QUEUE_PREFIX },
-  reference: { name: 'bare', prefix: 'bull' },
+/** What the queue is called that the worker of a side takes its jobs from. */
+function queueOf(side: Side): { readonly name: string; readonly prefix: string } {
+  return side === 'product' ? { name: QUEUE_NAME, prefix: QUEUE_PREFIX } : { name: 'bare', prefix: 'bull' }
 }
 
-async function taskRuns(stage: WorkerStage, side: Side, { scale, profile }: RunContext): Promise<Run> {
-  const redis = new Redis(stage.redis.url, { maxRetriesPerRequest: null })
-  const queue = new Queue(QUEUES[side].name, { connection: redis, prefix: QUEUES[side].prefix })
-  const count = Math.round(TASKS * scale.share)
+async function* taskRuns(stage: WorkerStage, side: Side, context: RunContext): Turns {
+  const { client } = stage
+  const { scale, part } = context
+  const { name, prefix } = queueOf(side)
+  const queue = new Queue(name, { connection: client, prefix })
+  const count = Math.round(TASKS * scale.share * part)
   try {
-    await runAll(queue, await fill(side, redis, queue, Math.round(WARM_UP_TASKS * scale.share)))
-    const ids = await fill(side, redis, queue, count)
-    const cpuBefore = stage.serverCpuMs()
-    if (profile) await stage.server.startProfile()
-    const seconds = await runAll(queue, ids)
-    if (profile) await stage.server.endProfile(profile)
-    const cpu = stage.serverCpuMs()
-    return {
-      figures: {
-        tasksPerSecond: count / seconds,
-        workerMicrosPerTask: ((cpu.server - cpuBefore.server) * 1_000) / count,
-        redisMicrosPerTask: ((cpu.redis - cpuBefore.redis) * 1_000) / count,
-      },
-      ...(side === 'product' && { delivery: await eventsOf(redis, ids) }),
-      limits: [],
+    await runAll(queue, await fill(side, client, queue, Math.round(WARM_UP_TASKS * scale.share)))
+    for (;;) {
+      const ids = await fill(side, client, queue, count)
+      const { result: seconds, cpu } = await measured(stage, context, () => runAll(queue, ids))
+      yield {
+        figures: {
+          tasksPerSecond: count / seconds,
+          workerMicrosPerTask: cpu.serverUs / count,
+          redisMicrosPerTask: cpu.redisUs / count,
+        },
+        ...(side === 'product' && { delivery: await eventsOf(client, ids) }),
+        limits: [],
+      }
     }
   } finally {
     await queue.close()
-    redis.disconnect()
   }
 }
 
@@ -60,7 +62,7 @@ async function taskRuns(stage: WorkerStage, side: Side, { scale, profile }: RunC
 async function fill(side: Side, redis: Redis, queue: Queue, count: number): Promise<string[]> {
   await queue.pause()
   const ids = Array.from({ length: count }, () => crypto.randomUUID())
-  if (side === 'reference') {
+  if (side !== 'product') {
     await queue.addBulk(
       ids.map(jobId => ({ name: 'noop', data: {}, opts: { jobId, removeOnComplete: true } })),
     )
@@ -133,13 +135,15 @@ export const TASK_RUNS: readonly Workload[] = CONCURRENCIES.map(concurrency => (
     { figure: 'workerMicrosPerTask', label: 'CPU of the worker a task', unit: 'µs', better: 'less' },
     { figure: 'redisMicrosPerTask', label: 'CPU of Redis a task', unit: 'µs', better: 'less' },
   ],
-  run: (side, context) =>
+  turnsPerRound: TURNS_PER_ROUND,
+  measure: (side, context) =>
     onWorkerStage(
+      side,
       side === 'product' ? 'worker' : 'bare-bullmq',
       {
         MILLRACE_CONCURRENCY: String(concurrency),
         MILLRACE_TASKS_DIR: script('tasks'),
-        BENCH_QUEUE: QUEUES[side].name,
+        BENCH_QUEUE: queueOf(side).name,
       },
       stage => taskRuns(stage, side, context),
     ),

@@ -29,7 +29,7 @@ function workload(target?: Target): Workload {
     title: 'A workload',
     reference: 'a reference',
     measures: [target ? { ...measure, target } : measure],
-    run: () => Promise.reject(new Error('is not run')),
+    async *measure() {},
   }
 }
 
@@ -51,6 +51,27 @@ describe('an outcome', () => {
     const runs = { reference: [run(10), run(1), run(11)], product: [run(30), run(900), run(20)] }
     expect(outcomeOf(workload(), runs).measures).toMatchObject([
       { reference: 10, product: 30, ratio: 3, met: null },
+    ])
+  })
+
+  test('compares turn by turn, since the machine was as fast for both then, and says how the turns scatter', () => {
+    const runs = { reference: [run(10), run(40), run(20)], product: [run(20), run(30), run(40)] }
+    expect(outcomeOf(workload(), runs).measures).toMatchObject([
+      {
+        reference: 20,
+        product: 30,
+        ratio: 2,
+        quartiles: { reference: [15, 30], product: [25, 35], ratio: [1.375, 2] },
+      },
+    ])
+  })
+
+  test('has beside what is to be reached what the ceiling reaches', () => {
+    const runs = { reference: [run(10)], product: [run(20)], ceiling: [run(40)] }
+    const ceiling = { ...workload({ kind: 'ratio-at-least', ratio: 5 }), ceiling: 'as little as can be' }
+    expect(outcomeOf(ceiling, runs).measures).toMatchObject([
+      { label: 'delivered', product: 20, ratio: 2, met: false },
+      { label: 'delivered, by as little as can be', product: 40, ratio: 4, target: null, met: null },
     ])
   })
 
@@ -112,7 +133,7 @@ describe('the table', () => {
     const lossy = outcomeOf(workload(), { reference: [limited, limited], product: [run(9, { missing: 7 })] })
     const text = markdown(reportOf([lossy], [{ name: 'other', reason: 'no Redis' }]), 'a.svg')
     expect(text).toContain('**a-workload: product: 7 missing**')
-    expect(text).toContain('limited by more than the server (reference: the load client (2 runs))')
+    expect(text).toContain('limited by more than the server (reference: the load client (2 turns))')
     expect(text).toContain('**other broke off: no Redis**')
     expect(text).not.toContain('each viewer got each event once')
   })
