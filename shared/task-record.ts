@@ -8,8 +8,9 @@ import type { TaskRecord, TaskRequest, TaskState } from './task.ts'
  * What is fixed when a task is accepted, but for its input and for what tasks are filtered by. One field of the hash, as
  * JSON: each field more costs time wherever the hash is written or read, and memory.
  */
-type FixedPart = Pick<TaskRecord, 'id' | 'attempts' | 'priority' | 'timeoutMs' | 'retainMs' | 'createdAt'> &
-  Partial<Pick<TaskRecord, 'backoff' | 'concurrencyLimit' | 'callbackUrl' | 'retryOf'>>
+type FixedPart = Pick<TaskRecord, 'id' | 'attempts' | 'priority' | 'timeoutMs' | 'retainMs' | 'createdAt'> & {
+  readonly [K in 'backoff' | 'concurrencyLimit' | 'callbackUrl' | 'retryOf']?: TaskRecord[K] | undefined
+}
 
 /** The fields of a new task's hash. What is not there is as {@link parseTaskFields} says. */
 export function newTaskFields(request: TaskRequest, now: number): Record<string, string | number> {
@@ -30,12 +31,19 @@ export function newTaskFields(request: TaskRequest, now: number): Record<string,
 
 function fixedPart(request: TaskRequest, createdAt: number): FixedPart {
   const { id, attempts, priority, timeoutMs, retainMs, backoff, callbackUrl, retryOf } = request
+  const concurrencyLimit = request.concurrencyKey == null ? undefined : (request.concurrencyLimit ?? 1)
   return {
-    ...{ id, attempts, priority, timeoutMs, retainMs, createdAt },
-    ...(backoff && { backoff }),
-    ...(request.concurrencyKey != null && { concurrencyLimit: request.concurrencyLimit ?? 1 }),
-    ...(callbackUrl !== undefined && { callbackUrl }),
-    ...(retryOf !== undefined && { retryOf }),
+    id,
+    attempts,
+    priority,
+    timeoutMs,
+    retainMs,
+    createdAt,
+    // What is undefined does not stand in the JSON. Objects that are made by spreading cost several times as much.
+    backoff: backoff ?? undefined,
+    concurrencyLimit,
+    callbackUrl,
+    retryOf,
   }
 }
 

@@ -117,7 +117,7 @@ function keyOf({ submission: { request, createdAt } }: Pick<Step, 'submission'>)
 }
 
 function beginOf({ request, createdAt, once }: Submission): NewTask {
-  return { ...submitted(request, createdAt), once }
+  return submitted(request, createdAt, once)
 }
 
 function stepOf(submission: Submission, answer: TaskBegin | Error): Step {

@@ -2,7 +2,7 @@
 // it changes. Pure; append-event.lua carries a transition out atomically.
 
 import type { NewEvent } from './event.ts'
-import type { TaskWrite } from './event-log.ts'
+import type { Once, TaskWrite } from './event-log.ts'
 import type { NewTask } from './redis-new-tasks.ts'
 import { isQueuedAtOnce, type TaskError, type TaskRecord, type TaskRequest, taskEvent } from './task.ts'
 import { newTaskFields } from './task-record.ts'
@@ -27,14 +27,15 @@ const ENDS_FROM = {
   expired: ['scheduled', 'queued'],
 } as const
 
-/** A new task, as `queued` or, with a delay, `scheduled`. */
-export function submitted(request: TaskRequest, now: number): NewTask {
+/** A new task, as `queued` or, with a delay, `scheduled`; `once`: of a submission that may be repeated. */
+export function submitted(request: TaskRequest, now: number, once?: Once): NewTask {
   const data = waitingData(request.delayMs > 0 ? now + request.delayMs : null)
   return {
     taskId: request.id,
     event: taskEvent(request.id, 1, 'queued', data, now),
     fields: newTaskFields(request, now),
     jobName: isQueuedAtOnce(request) ? request.type : null,
+    once,
   }
 }
 

@@ -68,9 +68,9 @@ export interface TaskRequest {
   readonly concurrencyKey?: string | null
   readonly concurrencyLimit?: number | null
   /** Gets a POST of the terminal event. */
-  readonly callbackUrl?: string
+  readonly callbackUrl?: string | undefined
   /** Further channels that get a copy of its events. */
-  readonly channels?: readonly string[]
+  readonly channels?: readonly string[] | undefined
   /** The schedule that submits it. */
   readonly scheduleId?: string
   /** The ended task that it runs again. */
@@ -123,7 +123,7 @@ export interface TaskRecord {
   readonly retryOf: string | null
 }
 
-/** A task as the HTTP API shows it. */
+/** A task as the HTTP API shows it, as JSON. */
 export interface TaskView {
   readonly id: string
   readonly type: string
@@ -137,10 +137,10 @@ export interface TaskView {
   readonly startedAt: string | null
   readonly finishedAt: string | null
   readonly lastEventId: string
-  readonly concurrencyKey?: string
-  readonly channels?: readonly string[]
-  readonly scheduleId?: string
-  readonly retryOf?: string
+  readonly concurrencyKey: string | undefined
+  readonly channels: readonly string[] | undefined
+  readonly scheduleId: string | undefined
+  readonly retryOf: string | undefined
   readonly links: { readonly self: string; readonly events: string; readonly cancel: string }
 }
 
@@ -159,10 +159,10 @@ export function viewTask(task: Omit<TaskRecord, 'input'>): TaskView {
     startedAt: isoOrNull(task.startedAt),
     finishedAt: isoOrNull(task.finishedAt),
     lastEventId: task.lastEventId,
-    ...(task.concurrencyKey !== null && { concurrencyKey: task.concurrencyKey }),
-    ...(task.channels.length > 0 && { channels: task.channels }),
-    ...(task.scheduleId !== null && { scheduleId: task.scheduleId }),
-    ...(task.retryOf !== null && { retryOf: task.retryOf }),
+    concurrencyKey: task.concurrencyKey ?? undefined,
+    channels: task.channels.length > 0 ? task.channels : undefined,
+    scheduleId: task.scheduleId ?? undefined,
+    retryOf: task.retryOf ?? undefined,
     links: { self, events: `${self}/events`, cancel: `${self}/cancel` },
   }
 }

@@ -87,7 +87,7 @@ async function put(
   parts: ScheduleParts,
 ): Promise<{ schedule: Schedule; created: boolean }> {
   const type = await checkSubmission(task, parts, ['task'])
-  const { id: _, delayMs: __, ...template } = taskRequest({ ...task, delayMs: 0 }, type, parts)
+  const { id: _, delayMs: __, ...template } = taskRequest({ ...task, delayMs: 0 }, '', type, parts)
   return parts.schedules.put(id, { timing, task: template })
 }
 

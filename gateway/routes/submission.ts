@@ -4,7 +4,6 @@ import { z } from 'zod'
 import { CHANNEL_NAME, taskOfChannel } from '../../shared/event.ts'
 import { CONCURRENCY_KEY, TASK_ID, type TaskRecord, type TaskRequest } from '../../shared/task.ts'
 import type { TaskType } from '../../shared/task-types.ts'
-import { newTaskId } from './new-task-id.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
@@ -63,9 +62,18 @@ export interface TaskDefaults {
 }
 
 /** The task that a submission asks for, with every default filled in. */
-export function taskRequest(submission: Submission, type: TaskType, defaults: TaskDefaults): TaskRequest {
+export function taskRequest(
+  submission: Submission,
+  id: string,
+  type: TaskType,
+  defaults: TaskDefaults,
+): TaskRequest {
+  const { concurrencyKey, concurrencyLimit, channels } = submission
+  // A task has one key: its own, else that of its type if there is a limit.
+  const hasKey = concurrencyKey !== undefined
+  const keyOfType = type.concurrency === undefined ? null : `type:${type.type}`
   return {
-    id: submission.id ?? newTaskId(),
+    id,
     type: type.type,
     input: submission.input,
     delayMs: submission.delayMs,
@@ -75,21 +83,11 @@ export function taskRequest(submission: Submission, type: TaskType, defaults: Ta
     timeoutMs: submission.timeoutMs ?? type.timeoutMs,
     expiresInMs: submission.expiresInMs ?? null,
     retainMs: submission.retainMs ?? defaults.retainMs,
-    ...concurrency(submission, type, defaults),
-    ...(submission.callbackUrl !== undefined && { callbackUrl: submission.callbackUrl }),
-    ...(submission.channels !== undefined && { channels: [...new Set(submission.channels)] }),
+    concurrencyKey: hasKey ? concurrencyKey : keyOfType,
+    concurrencyLimit: hasKey ? (concurrencyLimit ?? defaults.concurrencyPerKey) : (type.concurrency ?? null),
+    callbackUrl: submission.callbackUrl,
+    channels: channels && [...new Set(channels)],
   }
-}
-
-/** A task has one key: its own, else that of its type if there is a limit. */
-function concurrency(
-  { concurrencyKey, concurrencyLimit }: Submission,
-  { type, concurrency }: TaskType,
-  { concurrencyPerKey }: TaskDefaults,
-): Pick<TaskRequest, 'concurrencyKey' | 'concurrencyLimit'> {
-  if (concurrencyKey !== undefined)
-    return { concurrencyKey, concurrencyLimit: concurrencyLimit ?? concurrencyPerKey }
-  return concurrency === undefined ? {} : { concurrencyKey: `type:${type}`, concurrencyLimit: concurrency }
 }
 
 /** The task that runs an ended one again, at once, as that was asked for. */
@@ -107,7 +105,7 @@ export function retryRequest(task: TaskRecord, id: string): TaskRequest {
     retainMs: task.retainMs,
     concurrencyKey: task.concurrencyKey,
     concurrencyLimit: task.concurrencyLimit,
-    ...(task.callbackUrl !== null && { callbackUrl: task.callbackUrl }),
+    callbackUrl: task.callbackUrl ?? undefined,
     channels: task.channels,
     retryOf: task.id,
   }

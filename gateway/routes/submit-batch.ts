@@ -153,7 +153,7 @@ function underPath(error: Error, path: readonly PropertyKey[]): Error {
 async function check(task: unknown, index: number, idOf: IdOf, parts: BatchParts): Promise<TaskRequest> {
   const path = ['tasks', index]
   const submission = checkBody(submissionSchema, task, path)
-  return prepare({ ...submission, id: submission.id ?? idOf(index) }, parts.caller, parts, path)
+  return prepare(submission, submission.id ?? idOf(index), parts.caller, parts, path)
 }
 
 /** The same ids whenever the batch is submitted again; in its order, like those of any batch. */

@@ -16,7 +16,7 @@ export function submitTaskRoute(router: Router, parts: SubmitParts): void {
       ctx,
       keyedRequest(ctx, () => body),
       parts,
-      id => prepare({ ...submission, id: submission.id ?? id }, callerOf(ctx), parts),
+      id => prepare(submission, id, callerOf(ctx), parts),
     )
   })
 }

@@ -33,17 +33,19 @@ export function accepted({ input: _, ...task }: TaskRecord): Accepted {
 }
 
 /**
- * The task that a submission asks for. Throws `forbidden` and what `checkSubmission` does; `path` is where it stands in
- * the body.
+ * The task that a submission asks for, with its own id or else the one given. Throws `forbidden` and what
+ * `checkSubmission` does; `path` is where it stands in the body.
  */
 export async function prepare(
-  submission: Submission & { readonly id: string },
+  submission: Submission,
+  newId: string,
   caller: Caller,
   parts: SubmitParts,
   path: readonly PropertyKey[] = [],
 ): Promise<TaskRequest> {
-  requireMaySubmit(caller, submission, path)
-  return taskRequest(submission, await checkSubmission(submission, parts, path), parts)
+  const { type, id = newId, channels } = submission
+  requireMaySubmit(caller, { type, id, channels }, path)
+  return taskRequest(submission, id, await checkSubmission(submission, parts, path), parts)
 }
 
 /**

@@ -227,7 +227,7 @@ describe('a gateway that dies in the middle of a submission', () => {
       ...{ id: memo.id, type: 'a', input: { marker }, delayMs: 0, priority: 1, attempts: 1, backoff: null },
       ...{ timeoutMs: 60_000, expiresInMs: null, retainMs: 60_000 },
     }
-    await newTasks.begin([{ ...submitted(request, memo.createdAt), once: onceOf(keyed) }])
+    await newTasks.begin([submitted(request, memo.createdAt, onceOf(keyed))])
     return memo
   }
 
