@@ -25,41 +25,44 @@ export async function runWorkload(workload: Workload, options: RunOptions): Prom
   return outcomeOf(workload, runs, neutral)
 }
 
-/** Every other turn in the opposite order, so that no side always comes first. */
 async function takeTurns(
-  workload: Workload,
+  { name, ceiling, turnsPerRound = 1, staysUp = false, measure }: Workload,
   { scale, rounds, onStep }: RunOptions,
 ): Promise<Record<Side, Run[]>> {
-  const { name, turnsPerRound = 1 } = workload
-  const context = { scale, part: 1 / turnsPerRound, profile: null }
-  const sides: Side[] = workload.ceiling ? ['reference', 'product', 'ceiling'] : ['reference', 'product']
-  const open = turnsPerRound > 1 ? upAllTheWhile : anewEachTurn
-  const turns = sides.map(side => ({ side, of: open(() => workload.measure(side, context)) }))
+  const sides: Side[] = ceiling ? ['reference', 'product', 'ceiling'] : ['reference', 'product']
   const runs: Record<Side, Run[]> = { reference: [], product: [], ceiling: [] }
+  const context = { scale, part: 1 / turnsPerRound, profile: null }
+  const setUps = staysUp ? 1 : rounds
+  const turns = (rounds / setUps) * turnsPerRound
+  for (let setUp = 0; setUp < setUps; setUp++) {
+    onStep(staysUp ? `${name}: ${rounds} rounds` : `${name}: round ${setUp + 1} of ${rounds}`)
+    const order = inTurn(sides, setUp)
+    if (turns === 1) for (const side of order) runs[side].push(await onlyOf(measure(side, context)))
+    else
+      await alternate(
+        order.map(side => ({ runs: runs[side], of: measure(side, context) })),
+        turns,
+      )
+  }
+  return runs
+}
+
+/** All sides are up meanwhile. */
+async function alternate(sides: readonly { runs: Run[]; of: Turns }[], turns: number): Promise<void> {
   try {
-    if (turnsPerRound > 1) {
-      onStep(`${name}: ${sides.join(', ')} are set up`)
-      // The turn that this takes is not counted.
-      for (const { of } of turns) await nextOf(of)
+    // The first turn comes with setting up, and isn't counted.
+    for (const { of } of sides) await nextOf(of)
+    for (let turn = 0; turn < turns; turn++) {
+      for (const { runs, of } of inTurn(sides, turn)) runs.push(await nextOf(of))
     }
-    for (let turn = 0; turn < rounds * turnsPerRound; turn++) {
-      if (turn % turnsPerRound === 0) onStep(`${name}: round ${turn / turnsPerRound + 1} of ${rounds}`)
-      for (const { side, of } of turn % 2 === 0 ? turns : turns.toReversed()) {
-        runs[side].push(await nextOf(of))
-      }
-    }
-    return runs
   } finally {
-    await Promise.all(turns.map(({ of }) => of.return()))
+    await Promise.all(sides.map(({ of }) => of.return()))
   }
 }
 
-function upAllTheWhile(open: () => Turns): Turns {
-  return open()
-}
-
-async function* anewEachTurn(open: () => Turns): Turns {
-  for (;;) yield await onlyOf(open())
+/** Every other time from the end, so that no side always comes first. */
+function inTurn<T>(sides: readonly T[], time: number): readonly T[] {
+  return time % 2 === 0 ? sides : sides.toReversed()
 }
 
 async function nextOf(turns: Turns): Promise<Run> {

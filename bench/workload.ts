@@ -72,9 +72,14 @@ export interface Workload {
   /**
    * In how many turns a round is measured, of all sides alternately, which are up all the while. For loads that can be
    * paused: in turns of a quarter of a second the machine is as fast for one side as for the other. Default 1: each
-   * side by itself, set up anew for each round.
+   * side by itself.
    */
   readonly turnsPerRound?: number
+  /**
+   * Set up for all rounds, where that takes long. Else for each round anew, since a process may be luckier than another
+   * one of the same program: how its code was compiled, where its memory lies.
+   */
+  readonly staysUp?: boolean
   measure(side: Side, context: RunContext): Turns
   /** The same load by the neutral client in this folder, in one turn; absent where it has no such load. */
   neutral?(side: Side, context: RunContext, folder: string): Turns

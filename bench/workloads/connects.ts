@@ -9,11 +9,11 @@ import { type Measure, type RunContext, serverOf, type Turns, type Workload } fr
 const CONNECTIONS = 5_000
 const CHANNELS = 100
 
-/** The first ones find cold code. */
-const WARM_UP = 1_500
+/** So often they come and go first: how soon code is compiled well differs from process to process. */
+const WARM_UP_FILLS = 2
 
 /** How often they come in a round, and in how many turns. */
-const FILLS = 4
+const FILLS = 3
 const TURNS_PER_FILL = 5
 
 const SECRET = 'the-secret-of-the-bench'
@@ -30,12 +30,16 @@ async function* connects(
   const count = Math.round(CONNECTIONS * scale.share * Math.min(1, FILLS * part))
   const watch = (count: number) =>
     viewers.call('open', { port, path: PUBLISH_PATH, channels: CHANNELS, viewers: count, headers })
-  await watch(WARM_UP)
+  const leave = async () => {
+    await viewers.call('closeAll')
+    await untilAtRest(stage)
+  }
+  for (let fill = 0; fill < WARM_UP_FILLS; fill++) {
+    await leave()
+    await watch(Math.round(CONNECTIONS * scale.share))
+  }
   for (let turn = 0; ; turn++) {
-    if (turn % TURNS_PER_FILL === 0) {
-      await viewers.call('closeAll')
-      await untilAtRest(stage)
-    }
+    if (turn % TURNS_PER_FILL === 0) await leave()
     const { result, cpu } = await measured(stage, context, () => watch(count))
     const cpuUsPerConnect = (cpu.serverUs + cpu.redisUs) / count
     yield { figures: { connectsPerSecond: count / result.seconds, cpuUsPerConnect }, limits: [] }

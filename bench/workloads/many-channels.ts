@@ -18,6 +18,7 @@ function manyChannels(publishers: number): Workload {
     reference: 'raw http + Redis',
     ceiling: 'bare http + Redis',
     turnsPerRound: 12,
+    staysUp: true,
     measures: [
       {
         figure: 'eventsPerSecond',

@@ -119,7 +119,8 @@ function submissions({ name, title, load, turnsPerRound, ratio }: Submitting): W
   ]
   const measure = (side: Side, context: RunContext) =>
     onSubmitStage(side, SERVERS[side], stage => submitting(stage, side, load, context))
-  return { name, title, reference: call, ceiling: `raw http + ${call}`, turnsPerRound, measures, measure }
+  const ceiling = `raw http + ${call}`
+  return { name, title, reference: call, ceiling, turnsPerRound, staysUp: true, measures, measure }
 }
 
 export const SUBMISSIONS: readonly Workload[] = [

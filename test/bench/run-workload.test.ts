@@ -53,6 +53,15 @@ describe('a workload', () => {
     expect(runs.product).toHaveLength(2)
   })
 
+  test('is set up anew for each round, or once for all of them where that takes long', async () => {
+    const [anew, once]: [string[], string[]] = [[], []]
+    await runWorkload(logged(anew, { turnsPerRound: 2 }), options(2))
+    const { runs } = await runWorkload(logged(once, { turnsPerRound: 2, staysUp: true }), options(2))
+    expect(anew.filter(line => line.endsWith('up'))).toHaveLength(4)
+    expect(once.filter(line => line.endsWith('up'))).toEqual(['reference up', 'product up'])
+    expect(runs.product.map(({ figures }) => figures.turn)).toEqual([1, 2, 3, 4])
+  })
+
   test('that breaks off in a later turn leaves nothing up', async () => {
     const log: string[] = []
     const broken = runWorkload(logged(log, { turnsPerRound: 4 }, 3), options(1))
