@@ -16,11 +16,9 @@ export class TaskTypeCache {
     this.#redis = redis
   }
 
-  /** A type by its name; null when no worker has announced it. A type not known here is looked up at once. */
-  async find(name: string): Promise<TaskType | null> {
-    const isNamed = ({ type }: TaskType) => type === name
-    const known = Date.now() - this.#readAt < MAX_AGE_MS ? this.#types.find(isNamed) : undefined
-    return known ?? (await this.list()).find(isNamed) ?? null
+  /** A type by its name, where it was read lately. */
+  known(name: string): TaskType | undefined {
+    return Date.now() - this.#readAt < MAX_AGE_MS ? this.#types.find(({ type }) => type === name) : undefined
   }
 
   /** Every type, read anew; those who ask at the same time share one read. */

@@ -21,18 +21,32 @@ export interface CheckParts {
 }
 
 /**
- * Answers the submission's type. Throws `unknown-task-type`, `invalid-input`, or `invalid-body` for the callback's URL;
+ * Answers the submission's type: mostly at once, since a promise more would be paid by every task. Throws `unknown-task-type`, `invalid-input`, or `invalid-body` for the callback's URL;
  * `path` is where the submission stands within the body.
  */
-export async function checkSubmission(
+export function checkSubmission(
   submission: Pick<Submission, 'type' | 'input' | 'callbackUrl'>,
   { types, validator, callbackTargets }: CheckParts,
   path: readonly PropertyKey[] = [],
-): Promise<TaskType> {
+): TaskType | Promise<TaskType> {
   checkCallbackUrl(submission.callbackUrl, callbackTargets, path)
-  const type = await types.find(submission.type)
-  if (!type) throw unknownType(await types.list(), dottedPath([...path, 'type']))
-  const faults = type.inputSchema ? validator.check(type.type, type.inputSchema, submission.input) : []
+  const known = types.known(submission.type)
+  if (known) return checkInput(submission.input, known, validator, path)
+  return types.list().then(all => {
+    const type = all.find(({ type }) => type === submission.type)
+    if (!type) throw unknownType(all, dottedPath([...path, 'type']))
+    return checkInput(submission.input, type, validator, path)
+  })
+}
+
+/** Answers the type, if it takes the input. */
+function checkInput(
+  input: unknown,
+  type: TaskType,
+  validator: InputValidator,
+  path: readonly PropertyKey[],
+): TaskType {
+  const faults = type.inputSchema ? validator.check(type.type, type.inputSchema, input) : []
   if (faults.length === 0) return type
   throw invalid(
     'invalid-input',

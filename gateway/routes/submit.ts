@@ -4,6 +4,7 @@ import type { Context } from 'koa'
 import { type IdempotencyRecords, type KeyedRequest, onceOf } from '../../shared/redis-idempotency.ts'
 import type { TaskRecord, TaskRequest } from '../../shared/task.ts'
 import type { TaskQueue } from '../../shared/task-queue.ts'
+import type { TaskType } from '../../shared/task-types.ts'
 import { type Caller, callerOf } from '../access/caller.ts'
 import { requireMaySubmit } from '../access/rights.ts'
 import type { Tickets } from '../access/tickets.ts'
@@ -36,16 +37,18 @@ export function accepted({ input: _, ...task }: TaskRecord): Accepted {
  * The task that a submission asks for, with its own id or else the one given. Throws `forbidden` and what
  * `checkSubmission` does; `path` is where it stands in the body.
  */
-export async function prepare(
+export function prepare(
   submission: Submission,
   newId: string,
   caller: Caller,
   parts: SubmitParts,
   path: readonly PropertyKey[] = [],
-): Promise<TaskRequest> {
-  const { type, id = newId, channels } = submission
-  requireMaySubmit(caller, { type, id, channels }, path)
-  return taskRequest(submission, id, await checkSubmission(submission, parts, path), parts)
+): TaskRequest | Promise<TaskRequest> {
+  const { id = newId, channels } = submission
+  requireMaySubmit(caller, { type: submission.type, id, channels }, path)
+  const request = (type: TaskType) => taskRequest(submission, id, type, parts)
+  const type = checkSubmission(submission, parts, path)
+  return type instanceof Promise ? type.then(request) : request(type)
 }
 
 /**
@@ -56,7 +59,7 @@ export async function submitTask(
   ctx: Context,
   keyed: KeyedRequest | null,
   parts: SubmitParts,
-  request: (id: string) => Promise<TaskRequest>,
+  request: (id: string) => TaskRequest | Promise<TaskRequest>,
 ): Promise<void> {
   const { task, replayed } = await parts.gate.run(() => submitOnce(keyed, parts, request))
   if (replayed) {
@@ -71,7 +74,7 @@ export async function submitTask(
 async function submitOnce(
   keyed: KeyedRequest | null,
   { queue, idempotency }: SubmitParts,
-  request: (id: string) => Promise<TaskRequest>,
+  request: (id: string) => TaskRequest | Promise<TaskRequest>,
 ): Promise<{ task: Accepted; replayed: boolean }> {
   const id = newTaskId()
   if (!keyed) return { task: await queue.submit(await request(id)), replayed: false }
