@@ -20,6 +20,13 @@ export function parsePosition(text: string): Position | null {
   return match ? { epoch: Number(match[1]), seq: Number(match[2]) } : null
 }
 
+/** As {@link parsePosition}, of ids that Redis gives. */
+export function requirePosition(id: string | undefined): Position {
+  const position = id === undefined ? null : parsePosition(id)
+  if (!position) throw new Error(`not an event id in the log: ${id}`)
+  return position
+}
+
 /** The wire form, `<epoch>-<seq>`. */
 export function formatPosition(position: Position): string {
   return `${position.epoch}-${position.seq}`

@@ -17,6 +17,7 @@ import {
   taskMember,
   topicKey,
 } from './keys.ts'
+import { APPEND_EVENT } from './redis-append-batch.ts'
 
 /** A task that is to begin. */
 export interface NewTask {
@@ -59,9 +60,8 @@ export class NewTasks {
 
   /** `redis` stays the caller's. */
   constructor(redis: Redis) {
-    const parts = ['./append-to-log.lua', './append-event.lua', './begin-tasks.lua']
-    const lua = parts.map(name => readFileSync(new URL(name, import.meta.url), 'utf8')).join('')
-    redis.defineCommand('millraceBeginTasks', { lua })
+    const lua = readFileSync(new URL('./begin-tasks.lua', import.meta.url), 'utf8')
+    redis.defineCommand('millraceBeginTasks', { lua: APPEND_EVENT + lua })
     this.#redis = redis as Redis & BeginCommand
   }
 

@@ -12,6 +12,7 @@ import type { TaskTaker } from './liveness.ts'
 import type { LoadedTask } from './load-tasks.ts'
 import { LockKeeper } from './lock-keeper.ts'
 import { createQueueWorker } from './queue-worker.ts'
+import type { BegunRun, RunEnds } from './run-ends.ts'
 import type { JobFate, TaskRunner } from './run-task.ts'
 import { TaskRun, type TaskRuns } from './task-run.ts'
 
@@ -26,6 +27,7 @@ export interface ConsumerParts {
   /** For commands; BullMQ opens a second connection like it, for waiting. It stays the caller's. */
   readonly redis: Redis
   readonly runner: TaskRunner
+  readonly ends: RunEnds
   readonly runs: TaskRuns
   readonly types: ReadonlyMap<string, LoadedTask>
   /** Tasks that run at once. */
@@ -35,6 +37,7 @@ export interface ConsumerParts {
 
 export class Consumer implements TaskTaker {
   readonly #runner: TaskRunner
+  readonly #ends: RunEnds
   readonly #runs: TaskRuns
   readonly #types: ReadonlyMap<string, LoadedTask>
   readonly #concurrency: number
@@ -45,8 +48,9 @@ export class Consumer implements TaskTaker {
   #taken = 0
   #draining = false
 
-  constructor({ redis, runner, runs, types, concurrency, log }: ConsumerParts) {
+  constructor({ redis, runner, ends, runs, types, concurrency, log }: ConsumerParts) {
     this.#runner = runner
+    this.#ends = ends
     this.#runs = runs
     this.#types = types
     this.#concurrency = concurrency
@@ -57,6 +61,7 @@ export class Consumer implements TaskTaker {
       skipLockRenewal: true,
       removeOnComplete: { count: 0 },
       removeOnFail: { count: 0 },
+      backendFactory: ends.backendFactory,
       log,
     })
     this.#worker.on('completed', job => void this.#removed(job))
@@ -78,6 +83,7 @@ export class Consumer implements TaskTaker {
    */
   async stop(graceMs: number): Promise<void> {
     this.#draining = true
+    this.#ends.takeNoNext()
     // Resolves when all running tasks have settled; on its own it has no limit.
     const idle = this.#worker.close()
     if (!(await settlesWithin(idle, graceMs))) {
@@ -106,12 +112,15 @@ export class Consumer implements TaskTaker {
   async #process(job: Job, token: string): Promise<void> {
     this.#taken++
     const loaded = this.#types.get(job.name)
-    if (this.#draining) return this.#settle(job, token, { job: 'hand-back' })
+    const begun = this.#ends.takeBegun(job.id ?? '')
+    if (this.#draining && !begun) return this.#settle(job, token, { job: 'hand-back' })
     if (!loaded) return this.#settle(job, token, { job: 'delay', until: Date.now() + UNKNOWN_TYPE_DELAY_MS })
-    const run = new TaskRun(taskIdOf(job), token)
+    const run = new TaskRun(taskIdOf(job), token, begun?.token)
     this.#runs.add(run)
+    // A run that has begun is given back as one.
+    if (this.#draining) run.stop('drain')
     try {
-      return await this.#settle(job, token, await this.#runTask(loaded, run))
+      return await this.#settle(job, token, await this.#runTask(loaded, run, begun))
     } finally {
       this.#runs.remove(run)
     }
@@ -134,9 +143,9 @@ export class Consumer implements TaskTaker {
     }
   }
 
-  async #runTask(loaded: LoadedTask, run: TaskRun): Promise<JobFate> {
+  async #runTask(loaded: LoadedTask, run: TaskRun, begun: BegunRun | undefined): Promise<JobFate> {
     try {
-      return await this.#runner.run(loaded, run)
+      return await this.#runner.run(loaded, run, begun)
     } catch (error) {
       this.#log.error({ err: error, task: run.taskId }, 'a run broke off')
       return { job: 'delay', until: Date.now() + BROKEN_OFF_DELAY_MS }

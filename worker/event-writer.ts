@@ -29,10 +29,18 @@ export interface WriterRun {
 
 interface Entry {
   readonly event: NewEvent
-  /** A transition's own conditions and changes; it is the last entry of its run. */
-  readonly final?: TaskWrite
+  /** The last entry of its run. */
+  readonly final?: Final
   resolve(answer: TaskAppend): void
   reject(error: Error): void
+}
+
+type AppendToTask = EventLog['appendToTask']
+
+interface Final {
+  /** The transition's own conditions and changes. */
+  readonly write: TaskWrite
+  readonly append: AppendToTask
 }
 
 interface Progress {
@@ -44,7 +52,7 @@ interface Progress {
 const FENCED: TaskAppend = { outcome: 'fenced', state: 'running' }
 
 export class EventWriter implements EventSink {
-  readonly #log: EventLog
+  readonly #append: AppendToTask
   readonly #logger: Logger
   readonly #run: WriterRun
   readonly #unrecorded = new PendingEvents()
@@ -59,8 +67,8 @@ export class EventWriter implements EventSink {
   #closed = false
   #endPause: () => void = () => undefined
 
-  constructor(log: EventLog, run: WriterRun, logger: Logger) {
-    this.#log = log
+  constructor(log: Pick<EventLog, 'appendToTask'>, run: WriterRun, logger: Logger) {
+    this.#append = (taskId, events, write) => log.appendToTask(taskId, events, write)
     this.#run = run
     this.#logger = logger
   }
@@ -87,12 +95,12 @@ export class EventWriter implements EventSink {
   /**
    * Ends the run with a transition: after all events that were taken over, the last progress directly before
    * it. The handler is no longer listened to. Answers `cancelling`, and writes nothing but those events, when
-   * the transition gives way to a cancellation that was asked for.
+   * the transition gives way to a cancellation that was asked for. `append` where more goes with it than events.
    */
-  async finish({ event, write }: Transition): Promise<TaskAppend> {
+  async finish({ event, write }: Transition, append: AppendToTask = this.#append): Promise<TaskAppend> {
     if (this.#closed) return FENCED
     this.#ending = true
-    return this.#enqueue(event, write)
+    return this.#enqueue(event, { write, append })
   }
 
   /** Nothing is written any more; whatever is pending is refused. */
@@ -112,7 +120,7 @@ export class EventWriter implements EventSink {
     if (this.#ending) throw runEnded()
   }
 
-  #enqueue(event: NewEvent, final?: TaskWrite): Promise<TaskAppend> {
+  #enqueue(event: NewEvent, final?: Final): Promise<TaskAppend> {
     return new Promise((resolve, reject) => {
       this.#pending.push({ event, ...(final && { final }), resolve, reject })
       void this.#flush()
@@ -149,28 +157,32 @@ export class EventWriter implements EventSink {
     return false
   }
 
-  async #write(entries: Entry[], final: TaskWrite | undefined, progress: Progress | null): Promise<void> {
+  async #write(entries: Entry[], final: Final | undefined, progress: Progress | null): Promise<void> {
     const events = entries.map(entry => entry.event)
     if (progress) events.splice(final ? -1 : events.length, 0, progress.event)
     const write: TaskWrite = {
-      ...(final ?? { from: ['running'] }),
+      ...(final?.write ?? { from: ['running'] }),
       run: this.#run.run,
       write: ++this.#writes,
       set: {
         ...(progress && { progress: progress.json }),
-        ...final?.set,
+        ...final?.write.set,
       },
     }
     if (progress) this.#lastProgressAt = performance.now()
-    const answer = await this.#appendUntilAnswered(events, write)
+    const answer = await this.#appendUntilAnswered(events, write, final?.append)
     if (answer) this.#settle(entries, progress, answer)
   }
 
   /** Null when the writer was closed meanwhile. */
-  async #appendUntilAnswered(events: NewEvent[], write: TaskWrite): Promise<TaskAppend | null> {
+  async #appendUntilAnswered(
+    events: NewEvent[],
+    write: TaskWrite,
+    append: AppendToTask = this.#append,
+  ): Promise<TaskAppend | null> {
     while (!this.#closed) {
       try {
-        return await this.#log.appendToTask(this.#run.taskId, events, write)
+        return await append(this.#run.taskId, events, write)
       } catch (error) {
         this.#logger.warn({ err: error, task: this.#run.taskId }, 'events could not be recorded')
         await this.#pause()

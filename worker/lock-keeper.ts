@@ -42,7 +42,7 @@ export class LockKeeper {
       const ids = runs.map(run => run.taskId)
       const tokens = runs.map(run => run.lockToken)
       const lost = new Set(await this.#renewLocks(ids, tokens, LOCK_MS))
-      for (const run of runs) if (lost.has(run.taskId)) run.stop('lock-lost')
+      for (const run of runs) if (lost.has(run.taskId) && !run.isEnding) run.stop('lock-lost')
     } catch (error) {
       this.#log.warn({ err: error }, 'locks could not be renewed')
     } finally {

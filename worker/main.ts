@@ -41,6 +41,7 @@ import { createWorkerMetrics, measureCallbacks, measureQueue } from './metrics.t
 import { QueueState } from './queue-state.ts'
 import { Reconciler } from './reconciler.ts'
 import { RedisSweep } from './redis-sweep.ts'
+import { RunEnds } from './run-ends.ts'
 import { TaskRunner } from './run-task.ts'
 import { ScheduleRuns } from './schedule-runs.ts'
 import { stackOf, toTaskError } from './task-failure.ts'
@@ -90,10 +91,20 @@ async function startWorker(
     httpTargets: config.MILLRACE_HTTP_TARGETS,
     log,
   })
-  const runner = new TaskRunner({ tasks, queue, ended, threads, metrics, workerName: PROCESS_NAME, log })
+  const ends = new RunEnds({
+    redis,
+    log: eventLog.taskLog,
+    types: types.keys(),
+    workerName: PROCESS_NAME,
+    concurrency: config.MILLRACE_CONCURRENCY,
+  })
+  const runner = new TaskRunner({
+    ...{ tasks, queue, ended, ends, threads, metrics, workerName: PROCESS_NAME, log },
+  })
   const consumer = new Consumer({
     redis,
     runner,
+    ends,
     runs,
     types,
     concurrency: config.MILLRACE_CONCURRENCY,

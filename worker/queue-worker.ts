@@ -1,6 +1,13 @@
 // What the workers of BullMQ have in common of which a worker process is made: one for each of its queues.
 
-import { type Processor, Worker, type WorkerOptions } from 'bullmq'
+import {
+  type BackendFactory,
+  createRedisBackend,
+  type Processor,
+  type RedisQueueBackend,
+  Worker,
+  type WorkerOptions,
+} from 'bullmq'
 import type { Redis } from 'ioredis'
 import { QUEUE_PREFIX } from '../shared/keys.ts'
 import type { Logger } from '../shared/log.ts'
@@ -22,6 +29,7 @@ export interface QueueWorkerOptions
   readonly redis: Redis
   /** Jobs that are worked on at once. */
   readonly concurrency: number
+  readonly backendFactory?: BackendFactory<RedisQueueBackend>
   readonly log: Logger
 }
 
@@ -29,9 +37,9 @@ export interface QueueWorkerOptions
 export function createQueueWorker<Data>(
   queue: string,
   process: Processor<Data>,
-  { redis, log, ...options }: QueueWorkerOptions,
+  { redis, log, backendFactory = createRedisBackend, ...options }: QueueWorkerOptions,
 ): Worker<Data> {
-  const worker = new Worker<Data>(queue, process, {
+  const settings = {
     ...options,
     connection: redis,
     prefix: QUEUE_PREFIX,
@@ -40,7 +48,8 @@ export function createQueueWorker<Data>(
     stalledInterval: STALLED_CHECK_MS,
     maxStalledCount: MAX_STALLED,
     runRetryDelay: FETCH_RETRY_MS,
-  })
+  }
+  const worker = new Worker<Data>(queue, process, settings, backendFactory)
   // Outages are said once, by the connection itself; what Redis refuses is news.
   worker.on('error', error =>
     log[error.name === 'ReplyError' ? 'warn' : 'debug']({ err: error, queue }, 'a queue had an error'),

@@ -16,6 +16,7 @@ import { judgeRun, type Verdict } from './judge-run.ts'
 import type { LoadedTask } from './load-tasks.ts'
 import type { WorkerMetrics } from './metrics.ts'
 import { retryDelayMs } from './retry-delay.ts'
+import type { BegunRun, RunEnds } from './run-ends.ts'
 import { runHandler, type Settlement } from './run-handler.ts'
 import { createTaskContext } from './task-context.ts'
 import { stackOf, toTaskError } from './task-failure.ts'
@@ -46,6 +47,7 @@ export interface TaskRunnerParts {
   readonly tasks: TaskStore
   readonly queue: Pick<TaskQueue, 'admission' | 'enqueue'>
   readonly ended: EndedTasks
+  readonly ends: RunEnds
   readonly threads: HandlerThreads
   readonly metrics: WorkerMetrics
   /** This worker, as `started` events name it. */
@@ -57,27 +59,32 @@ export class TaskRunner {
   readonly #tasks: TaskStore
   readonly #queue: TaskRunnerParts['queue']
   readonly #ended: EndedTasks
+  readonly #ends: RunEnds
   readonly #threads: HandlerThreads
   readonly #metrics: WorkerMetrics
   readonly #workerName: string
   readonly #log: Logger
 
-  constructor({ tasks, queue, ended, threads, metrics, workerName, log }: TaskRunnerParts) {
+  constructor({ tasks, queue, ended, ends, threads, metrics, workerName, log }: TaskRunnerParts) {
     this.#tasks = tasks
     this.#queue = queue
     this.#ended = ended
+    this.#ends = ends
     this.#threads = threads
     this.#metrics = metrics
     this.#workerName = workerName
     this.#log = log
   }
 
-  /** Throws only for faults of Redis or our own; the job is then tried again. */
-  async run(loaded: LoadedTask, run: TaskRun): Promise<JobFate> {
-    const now = Date.now()
+  /**
+   * `begun` where the run began with the end of another one. Throws only for faults of Redis or our own; the job is then
+   * tried again.
+   */
+  async run(loaded: LoadedTask, run: TaskRun, begun?: BegunRun): Promise<JobFate> {
+    const now = begun?.startedAt ?? Date.now()
     // Most runs are first ones: one round trip says so, and begins it.
-    const first = startedFirst(run.taskId, this.#start(run, now))
-    const answer = await this.#tasks.apply(run.taskId, first)
+    const answer = await (begun?.answer ??
+      this.#tasks.apply(run.taskId, startedFirst(run.taskId, this.#start(run, now))))
     if (answer.outcome !== 'ok') return this.#decide(loaded, run)
     const task = parseTaskFields(answer.fields ?? {})
     if (!task) throw new Error(`no state of ${run.taskId} was answered`)
@@ -186,9 +193,10 @@ export class TaskRunner {
   }
 
   async #end(running: Running, outcome: TaskOutcome): Promise<JobFate> {
-    const { task, writer } = running
+    const { task, run, writer } = running
     const full = outcome.state === 'cancelled' ? await this.#cancelled(task) : outcome
-    const answer = await writer.finish(ended(task, full, { run: task.run, now: Date.now() }))
+    const end = ended(task, full, { run: task.run, now: Date.now() })
+    const answer = await writer.finish(end, (_, events, write) => this.#ends.end(run, events, write))
     if (answer.outcome === 'cancelling') return this.#end(running, { state: 'cancelled' })
     if (!isWritten(answer)) return this.#notOurs(task, answer)
     this.#noteEnd(task, full)

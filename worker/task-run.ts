@@ -36,7 +36,9 @@ export class TaskRun {
   /** Of the job's lock; several runs can have the same, one after another. */
   readonly lockToken: string
   /** This run's alone. */
-  readonly token = randomUUID()
+  readonly token: string
+  /** Its last events are on their way, or written: the lock goes with them, and is not lost. */
+  isEnding = false
   readonly #causes: StopCause[] = []
   readonly #timers: NodeJS.Timeout[] = []
   #controller: AbortController | undefined
@@ -44,9 +46,10 @@ export class TaskRun {
   #isCutOff = false
   #onCutOff: (() => void)[] = []
 
-  constructor(taskId: string, lockToken: string) {
+  constructor(taskId: string, lockToken: string, token: string = randomUUID()) {
     this.taskId = taskId
     this.lockToken = lockToken
+    this.token = token
   }
 
   /** The handler's. Its reason is an error with the first cause as `code`. */

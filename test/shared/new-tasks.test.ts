@@ -8,6 +8,7 @@ import { INDEX_KEY, logKey, OPEN_KEY, QUEUE_NAME, taskKey } from '../../shared/k
 import { openQueue } from '../../shared/open-queue.ts'
 import { addJob } from '../../shared/queue-jobs.ts'
 import { type NewTask, NewTasks } from '../../shared/redis-new-tasks.ts'
+import { contentOf } from '../support/queue-content.ts'
 import { startRedis, type TestRedis } from '../support/redis.ts'
 
 const TIME = 1_700_000_000_000
@@ -140,27 +141,6 @@ describe('tasks that are begun together', () => {
 
 describe('their jobs', () => {
   /** All that a queue keeps but its events, without its name and times. */
-  async function contentOf(queue: Queue): Promise<Record<string, unknown>> {
-    const content: Record<string, unknown> = {}
-    for (const key of (await redis.keys(`${queue.toKey('')}*`)).sort()) {
-      if (key !== queue.toKey('events')) content[key.slice(queue.toKey('').length)] = await contentAt(key)
-    }
-    return content
-  }
-
-  async function contentAt(key: string): Promise<unknown> {
-    switch (await redis.type(key)) {
-      case 'hash':
-        return { ...(await redis.hgetall(key)), timestamp: null }
-      case 'list':
-        return redis.lrange(key, 0, -1)
-      case 'zset':
-        return redis.zrange(key, '0', '-1', 'WITHSCORES')
-      default:
-        return redis.get(key)
-    }
-  }
-
   const maxed = async (queue: Queue) => {
     await redis.hset(queue.toKey('meta'), 'concurrency', 2)
     await redis.lpush(queue.toKey('active'), 'one', 'another')
@@ -182,7 +162,7 @@ describe('their jobs', () => {
     for (const queue of [ours, theirs]) await prepare(queue)
     for (const id of ['a', 'b', 'c']) await addJob(theirs, { id, type: 'probe', priority: 0, delayMs: 0 })
     expect(await newTasks.begin(['a', 'b', 'c'].map(id => task(id)))).toEqual([begun, begun, begun])
-    expect(await contentOf(ours)).toEqual(await contentOf(theirs))
+    expect(await contentOf(redis, ours)).toEqual(await contentOf(redis, theirs))
     expect(await redis.hget(ours.toKey(jobIdOf('a')), 'timestamp')).toBe(String(TIME))
     expect(JSON.stringify(await redis.xrange(ours.toKey('events'), '-', '+'))).not.toContain('jobId')
   })

@@ -17,10 +17,13 @@ import { EndedTasks } from '../../worker/ended-tasks.ts'
 import { HandlerThreads } from '../../worker/handler-threads.ts'
 import type { LoadedTask } from '../../worker/load-tasks.ts'
 import { createWorkerMetrics } from '../../worker/metrics.ts'
+import { RunEnds } from '../../worker/run-ends.ts'
 import { TaskRunner } from '../../worker/run-task.ts'
 import { TaskRuns } from '../../worker/task-run.ts'
 import { startRedis } from '../support/redis.ts'
 import { until } from '../support/until.ts'
+
+const retention = { channels: { maxEvents: 10_000, ttlMs: 60_000 }, taskMaxEvents: 10_000 }
 
 export const silent = createLogger('test', 'silent')
 
@@ -37,10 +40,7 @@ export type Submission = Partial<TaskRequest> & { type: string }
 export async function startBroker() {
   const server = await startRedis()
   const redis = connectRedis(server.url, 'worker', silent)
-  const log = new RedisEventLog(redis, {
-    channels: { maxEvents: 10_000, ttlMs: 60_000 },
-    taskMaxEvents: 10_000,
-  })
+  const log = new RedisEventLog(redis, retention)
   const tasks = new TaskStore(redis, log)
   const queue = new TaskQueue(redis, tasks)
 
@@ -124,14 +124,26 @@ export function startTestWorker(
   const queue = new TaskQueue(redis, tasks)
   const ended = new EndedTasks(tasks, silent)
   const threads = new HandlerThreads({ concurrency, httpTargets: '', log: silent })
-  const runner = new TaskRunner({ tasks, queue, ended, threads, metrics, workerName: name, log: silent })
-  const consumer = new Consumer({ redis, runner, runs, types, concurrency, log: silent })
+  const { taskLog } = new RedisEventLog(redis, retention)
+  const ends = new RunEnds({ redis, log: taskLog, types: types.keys(), workerName: name, concurrency })
+  const runner = new TaskRunner({
+    tasks,
+    queue,
+    ended,
+    ends,
+    threads,
+    metrics,
+    workerName: name,
+    log: silent,
+  })
+  const consumer = new Consumer({ redis, runner, ends, runs, types, concurrency, log: silent })
   const subscriber = connectRedis(broker.server.url, 'subscriber', silent)
   const cancellation = new Cancellation(subscriber, tasks, runs, silent)
   cancellation.start()
   consumer.start()
   return {
     consumer,
+    ends,
     registry,
     async stop(graceMs = 0): Promise<void> {
       await consumer.stop(graceMs)
