@@ -71,7 +71,7 @@ export interface Workload {
   readonly ceiling?: string
   /**
    * In how many turns a round is measured, of all sides alternately, which are up all the while. For loads that can be
-   * paused: in turns of a quarter of a second the machine is as fast for one side as for the other. Default 1: each
+   * paused: in turns so short the machine is as fast for one side as for the other. Default 1: each
    * side by itself.
    */
   readonly turnsPerRound?: number

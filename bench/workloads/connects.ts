@@ -13,7 +13,7 @@ const CHANNELS = 100
 const WARM_UP_FILLS = 2
 
 /** How often they come in a round, and in how many turns. */
-const FILLS = 3
+const FILLS = 2
 const TURNS_PER_FILL = 5
 
 const SECRET = 'the-secret-of-the-bench'

@@ -17,7 +17,7 @@ function manyChannels(publishers: number): Workload {
     title: `2,000 channels, 1 viewer each, ${publishers} publishers in closed loop`,
     reference: 'raw http + Redis',
     ceiling: 'bare http + Redis',
-    turnsPerRound: 12,
+    turnsPerRound: 10,
     staysUp: true,
     measures: [
       {

@@ -128,7 +128,7 @@ export const SUBMISSIONS: readonly Workload[] = [
     name: 'submit',
     title: 'tasks submitted one by one, 50 at a time',
     load: { concurrency: 50, batch: 0 },
-    turnsPerRound: 12,
+    turnsPerRound: 10,
     ratio: 0.4,
   }),
   submissions({

@@ -14,9 +14,9 @@ import { measured } from '../measured.ts'
 import { onWorkerStage, script, type WorkerStage } from '../stage.ts'
 import type { Delivery, RunContext, Side, Turns, Workload } from '../workload.ts'
 
-const TASKS = 15_000
-const WARM_UP_TASKS = 10_000
-const TURNS_PER_ROUND = 5
+const TASKS = 9_000
+const WARM_UP_TASKS = 6_000
+const TURNS_PER_ROUND = 3
 const CONCURRENCIES = [10, 50]
 /** `queued`, `started`, `completed`. */
 const EVENTS_PER_TASK = 3
