@@ -42,8 +42,8 @@ export class Gather<Item, Answer> {
 
   #wait(item: Waiting<Item, Answer>): void {
     const waiting = this.#waiting.push(item)
-    if (waiting === 1) this.#soon(this.#sendWaiting)
-    else if (waiting === this.#max) this.#sendWaiting()
+    if (waiting === this.#max) this.#sendWaiting()
+    else if (waiting === 1) this.#soon(this.#sendWaiting)
   }
 
   readonly #sendWaiting = (): void => {

@@ -10,7 +10,7 @@ import { withTimeout } from '../shared/redis-connection.ts'
 import type { TaskRecord } from '../shared/task.ts'
 import type { TaskTaker } from './liveness.ts'
 import type { LoadedTask } from './load-tasks.ts'
-import { LockKeeper } from './lock-keeper.ts'
+import { LOCK_MS, LockKeeper } from './lock-keeper.ts'
 import { createQueueWorker } from './queue-worker.ts'
 import type { BegunRun, RunEnds } from './run-ends.ts'
 import type { JobFate, TaskRunner } from './run-task.ts'
@@ -115,6 +115,7 @@ export class Consumer implements TaskTaker {
     const begun = this.#ends.takeBegun(job.id ?? '')
     if (this.#draining && !begun) return this.#settle(job, token, { job: 'hand-back' })
     if (!loaded) return this.#settle(job, token, { job: 'delay', until: Date.now() + UNKNOWN_TYPE_DELAY_MS })
+    if (begun && (await this.#isLost(begun, job, token))) return this.#settle(job, token, { job: 'leave' })
     const run = new TaskRun(taskIdOf(job), token, begun?.token)
     this.#runs.add(run)
     // A run that has begun is given back as one.
@@ -124,6 +125,15 @@ export class Consumer implements TaskTaker {
     } finally {
       this.#runs.remove(run)
     }
+  }
+
+  /**
+   * Between the beginning of a run and its coming here nobody renews its lock, and what stands between waits for Redis:
+   * after an outage the task may be with another worker.
+   */
+  async #isLost({ startedAt }: BegunRun, job: Job, token: string): Promise<boolean> {
+    if (Date.now() - startedAt < LOCK_MS / 2) return false
+    return (await this.#renewLocks([taskIdOf(job)], [token], LOCK_MS)).length > 0
   }
 
   async #renewLocks(taskIds: string[], tokens: string[], durationMs: number): Promise<string[]> {
@@ -148,6 +158,8 @@ export class Consumer implements TaskTaker {
       return await this.#runner.run(loaded, run, begun)
     } catch (error) {
       this.#log.error({ err: error, task: run.taskId }, 'a run broke off')
+      // Its job is gone, and the next one waits for BullMQ to hear of that.
+      if (run.isEnding) return { job: 'remove' }
       return { job: 'delay', until: Date.now() + BROKEN_OFF_DELAY_MS }
     }
   }

@@ -57,11 +57,13 @@ interface NextStart extends Transition {
 
 type NextJob = Awaited<ReturnType<RedisQueueBackend['moveToCompleted']>>['result']
 
-type EndReply = [
-  appended: AppendReply,
-  job: '' | [code: number] | [fields: string[] | 0, id: string, limitMs: number, delayUntil: number],
-  begun: '' | AppendReply,
-]
+/** What BullMQ's script answers, or why it failed. */
+type JobReply =
+  | [code: number]
+  | [fields: string[] | 0, id: string, limitMs: number, delayUntil: number]
+  | ['failed', message: string]
+
+type EndReply = [appended: AppendReply, job: '' | JobReply, begun: '' | AppendReply]
 
 interface ScriptCommands {
   millraceEndRuns(numberOfKeys: number, args: (string | number)[]): Promise<EndReply[]>
@@ -195,12 +197,12 @@ export class RunEnds {
     return endings.map(({ jobId }, i) => {
       const [appended, job, begun] = replies[i] ?? [[], '', '']
       if (job !== '') this.#noteEnd(jobId, job, now)
-      if (next && begun !== '' && typeof job !== 'string') this.#noteBegun(String(job[1]), begun, next)
+      if (next && begun !== '') this.#noteBegun(String(job[1]), begun, next)
       return orError(appended)
     })
   }
 
-  #noteEnd(jobId: string, job: Exclude<EndReply[1], ''>, finishedOn: number): void {
+  #noteEnd(jobId: string, job: JobReply, finishedOn: number): void {
     const result = resultOf(job)
     // Without a note BullMQ ends the job itself, and sees why it can't.
     if (result !== null) this.#ended.set(jobId, { finishedOn, result })
@@ -229,7 +231,8 @@ export class RunEnds {
 }
 
 /** What BullMQ makes of its script's answer; null where that is an error. */
-function resultOf(job: Exclude<EndReply[1], ''>): NextJob | null {
+function resultOf(job: JobReply): NextJob | null {
+  if (job[0] === 'failed') return null
   if (job.length > 1) return raw2NextJobData(job)
   if (job[0] === 0) return []
   // An end that was sent again finds no job: the first one took it away.

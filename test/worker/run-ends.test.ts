@@ -2,10 +2,11 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { type Job, type Queue, Worker } from 'bullmq'
 import { jobIdOf } from '../../shared/job-id.ts'
-import { OPEN_KEY, QUEUE_NAME, QUEUE_PREFIX, taskKey } from '../../shared/keys.ts'
+import { OPEN_KEY, QUEUE_NAME, QUEUE_PREFIX, slotsOfKey, taskKey } from '../../shared/keys.ts'
 import { openQueue } from '../../shared/open-queue.ts'
 import { addJob } from '../../shared/queue-jobs.ts'
 import { ended, startedFirst } from '../../shared/task-transitions.ts'
+import type { TaskDefinition } from '../../worker/define-task.ts'
 import { LOCK_MS } from '../../worker/lock-keeper.ts'
 import { createQueueWorker } from '../../worker/queue-worker.ts'
 import { RunEnds } from '../../worker/run-ends.ts'
@@ -195,6 +196,53 @@ describe('the end of a run', () => {
     expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
     expect(await ours.getRanges(['active'], 0, -1)).toEqual([jobIdOf('task-1')])
     await close()
+  })
+})
+
+describe('a task that began with the end of another one', () => {
+  test('goes on where that one could not be followed up', async () => {
+    const key = `tenant-${randomUUID()}`
+    const type = `probe-${randomUUID()}`
+    await broker.submit({ type, concurrencyKey: key, concurrencyLimit: 2 })
+    const others = [await broker.submit({ type }), await broker.submit({ type })]
+    const called: string[] = []
+    const run: TaskDefinition['run'] = async (_input, { id }) => {
+      called.push(id)
+      await broker.redis.set(slotsOfKey(key), 'no sorted set')
+    }
+    const worker = startTestWorker(broker, [{ type, run }], { concurrency: 1 })
+    for (const id of others) await broker.ended(id)
+    expect(called.slice(1)).toEqual(others)
+    await worker.stop()
+  })
+
+  test('is left to the worker that has taken it meanwhile', async () => {
+    const type = `probe-${randomUUID()}`
+    const called: string[] = []
+    const run: TaskDefinition['run'] = (_input, { id }) => void called.push(id)
+    const worker = startTestWorker(broker, [{ type, run }], { concurrency: 1 })
+    // As if what comes between had waited for Redis.
+    const { takeBegun } = worker.ends
+    const isLeft = new Promise<void>(resolve => {
+      worker.ends.takeBegun = jobId => {
+        const begun = takeBegun.call(worker.ends, jobId)
+        if (begun) resolve()
+        return begun && { ...begun, startedAt: begun.startedAt - LOCK_MS }
+      }
+    })
+    const { end } = worker.ends
+    worker.ends.end = async (...args) => {
+      const answer = await end.apply(worker.ends, args)
+      await broker.redis.set(ours.toKey(`${jobIdOf(next)}:lock`), 'of another worker')
+      return answer
+    }
+    const next = randomUUID()
+    const first = await broker.submit({ type })
+    await broker.submit({ type, id: next })
+    await isLeft
+    await worker.stop()
+    expect(called).toEqual([first])
+    expect(await broker.tasks.load(next)).toMatchObject({ state: 'running', handedBackRun: null })
   })
 })
 
