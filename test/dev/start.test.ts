@@ -63,10 +63,10 @@ describeWithProc('npm start (its processes found in /proc)', () => {
 
   afterAll(() => rm(project, { recursive: true, force: true }))
 
-  function start(env: NodeJS.ProcessEnv = {}): RunningScript {
+  function start(env: NodeJS.ProcessEnv = {}, command = [process.execPath, startScript()]): RunningScript {
     mark = markProcesses()
     const { REDIS_URL: _, ...rest } = process.env
-    const child = spawn(process.execPath, [join(project, 'dist/dev/start.js')], {
+    const child = spawn(command[0]!, command.slice(1), {
       env: { ...rest, ...mark.env, ...env },
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -74,6 +74,8 @@ describeWithProc('npm start (its processes found in /proc)', () => {
     started.push(child)
     return watch(child)
   }
+
+  const startScript = () => join(project, 'dist/dev/start.js')
 
   /** What a terminal does at Ctrl-C: the whole foreground group gets it. */
   const ctrlC = (script: RunningScript) => process.kill(-Number(script.child.pid), 'SIGINT')
@@ -95,6 +97,15 @@ describeWithProc('npm start (its processes found in /proc)', () => {
       '"service":"worker","msg":"ready for countdown, http, metrics at http://127.0.0.1:4712/metrics"',
     )
     ctrlC(script)
+    await script.ended
+  })
+
+  test('ends when a supervisor ends npm', async () => {
+    const script = start({}, ['npm', '--prefix', project, '--ignore-scripts', 'start'])
+    await ready(script)
+    script.child.kill('SIGTERM')
+    await script.untilOutput(/gateway drained/)
+    await script.untilOutput(/worker drained/)
     await script.ended
   })
 
