@@ -88,6 +88,11 @@ export type TaskAppend =
   /** The task is to be cancelled and the write gives way to that. */
   | { outcome: 'cancelling' }
 
+/** Whether the events stand in the log. */
+export function isWritten({ outcome }: TaskAppend): boolean {
+  return outcome === 'ok' || outcome === 'repeated'
+}
+
 /**
  * Named, append-only logs with live delivery. Appends are atomic, in order, and published after they are in
  * the log. Within an epoch sequence numbers have no holes.

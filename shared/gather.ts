@@ -31,8 +31,8 @@ export class Gather<Item, Answer> {
     this.#max = max
   }
 
-  /** Rejects with what is answered for this item, or with what all that went with it met. */
-  add(item: Item, chars: number): Promise<Answer> {
+  /** `chars`: its length, where it can be long. Rejects with what is answered for this item, or with what all that went with it met. */
+  add(item: Item, chars = 0): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const waiting = { item, resolve, reject }
       if (chars > MAX_GATHERED_CHARS) void this.#sendAll([waiting])

@@ -77,6 +77,9 @@ export const SCHEDULE_QUEUE_NAME = 'schedules'
 export const CALLBACK_QUEUE_NAME = 'callbacks'
 export const FEED_QUEUE_NAME = 'feeds'
 
+/** What BullMQ calls so in the queue of tasks; '' = what all its keys begin with. */
+export const queueKey = (name: string): string => `${QUEUE_PREFIX}:${QUEUE_NAME}:${name}`
+
 // Those of concurrency keys lie in the slot of the queue, since one step touches several of them.
 
 /** Sorted set: the tasks of a concurrency key that may be in the queue or run. */

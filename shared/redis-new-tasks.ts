@@ -6,17 +6,7 @@ import { type Redis, ReplyError } from 'ioredis'
 import { type NewEvent, taskChannel } from './event.ts'
 import type { Once } from './event-log.ts'
 import { jobIdOf } from './job-id.ts'
-import {
-  INDEX_KEY,
-  logKey,
-  OPEN_KEY,
-  onceKey,
-  QUEUE_NAME,
-  QUEUE_PREFIX,
-  taskKey,
-  taskMember,
-  topicKey,
-} from './keys.ts'
+import { INDEX_KEY, logKey, OPEN_KEY, onceKey, queueKey, taskKey, taskMember, topicKey } from './keys.ts'
 import { APPEND_EVENT } from './redis-append-batch.ts'
 
 /** A task that is to begin. */
@@ -46,8 +36,6 @@ interface BeginCommand {
     args: (string | number)[],
   ): Promise<[outcome: string, detail: string][]>
 }
-
-const queueKey = (name: string): string => `${QUEUE_PREFIX}:${QUEUE_NAME}:${name}`
 
 const SHARED_KEYS = [OPEN_KEY, INDEX_KEY, ...['wait', 'meta', 'id', 'active', 'marker'].map(queueKey)]
 

@@ -4,6 +4,7 @@
 import type { Admission } from './admission.ts'
 import { MillraceError } from './errors.ts'
 import type { Once } from './event-log.ts'
+import { Gather } from './gather.ts'
 import type { NewTask, NewTasks, TaskBegin } from './redis-new-tasks.ts'
 import type { TaskKey, TaskStore } from './redis-tasks.ts'
 import { isQueuedAtOnce, type TaskRecord, type TaskRequest } from './task.ts'
@@ -26,12 +27,6 @@ interface Step {
   outcome: TaskRecord | Error
 }
 
-interface Gathered {
-  readonly submission: Submission
-  resolve(task: TaskRecord): void
-  reject(error: Error): void
-}
-
 /** So many are sent at once, without waiting for more: Redis then works on them while others are checked. */
 const MAX_GATHERED = 16
 
@@ -39,7 +34,11 @@ export class TaskSubmissions {
   readonly #tasks: TaskStore
   readonly #newTasks: NewTasks
   readonly #admission: Admission
-  #gathered: Gathered[] = []
+  readonly #gather = new Gather<Submission, TaskRecord>(
+    submissions => this.submitAll(submissions),
+    setImmediate,
+    MAX_GATHERED,
+  )
 
   constructor(tasks: TaskStore, newTasks: NewTasks, admission: Admission) {
     this.#tasks = tasks
@@ -49,23 +48,7 @@ export class TaskSubmissions {
 
   /** Submits a task together with those that come in the same turn of the event loop. Throws the error that it met. */
   submit(submission: Submission): Promise<TaskRecord> {
-    return new Promise((resolve, reject) => {
-      const waiting = this.#gathered.push({ submission, resolve, reject })
-      if (waiting === 1) setImmediate(this.#submitGathered)
-      else if (waiting === MAX_GATHERED) this.#submitGathered()
-    })
-  }
-
-  readonly #submitGathered = (): void => {
-    const gathered = this.#gathered
-    this.#gathered = []
-    void this.submitAll(gathered.map(({ submission }) => submission)).then(outcomes => {
-      for (const [i, { resolve, reject }] of gathered.entries()) {
-        const outcome = outcomes[i]!
-        if (outcome instanceof Error) reject(outcome)
-        else resolve(outcome)
-      }
-    })
+    return this.#gather.add(submission)
   }
 
   /** Answers each by itself, with the task or the error that it met. Never rejects. */

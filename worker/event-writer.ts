@@ -170,7 +170,7 @@ export class EventWriter implements EventSink {
       },
     }
     if (progress) this.#lastProgressAt = performance.now()
-    const answer = await this.#appendUntilAnswered(events, write, final?.append)
+    const answer = await this.#appendUntilAnswered(events, write, final?.append ?? this.#append)
     if (answer) this.#settle(entries, progress, answer)
   }
 
@@ -178,7 +178,7 @@ export class EventWriter implements EventSink {
   async #appendUntilAnswered(
     events: NewEvent[],
     write: TaskWrite,
-    append: AppendToTask = this.#append,
+    append: AppendToTask,
   ): Promise<TaskAppend | null> {
     while (!this.#closed) {
       try {

@@ -99,7 +99,14 @@ async function startWorker(
     concurrency: config.MILLRACE_CONCURRENCY,
   })
   const runner = new TaskRunner({
-    ...{ tasks, queue, ended, ends, threads, metrics, workerName: PROCESS_NAME, log },
+    tasks,
+    queue,
+    ended,
+    ends,
+    threads,
+    metrics,
+    workerName: PROCESS_NAME,
+    log,
   })
   const consumer = new Consumer({
     redis,

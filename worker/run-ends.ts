@@ -4,20 +4,14 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import {
-  type BackendFactory,
-  createRedisBackend,
-  QueueKeys,
-  type RedisQueueBackend,
-  raw2NextJobData,
-} from 'bullmq'
+import { type BackendFactory, createRedisBackend, type RedisQueueBackend, raw2NextJobData } from 'bullmq'
 import { moveToFinished } from 'bullmq/dist/cjs/scripts/moveToFinished-14.js'
 import type { Redis } from 'ioredis'
 import { type NewEvent, taskChannel } from '../shared/event.ts'
-import type { TaskAppend, TaskWrite } from '../shared/event-log.ts'
+import { isWritten, type TaskAppend, type TaskWrite } from '../shared/event-log.ts'
 import { Gather } from '../shared/gather.ts'
 import { jobIdOf, taskIdOfJob } from '../shared/job-id.ts'
-import { QUEUE_NAME, QUEUE_PREFIX, topicKey } from '../shared/keys.ts'
+import { queueKey, topicKey } from '../shared/keys.ts'
 import {
   APPEND_EVENT,
   type AppendReply,
@@ -93,9 +87,6 @@ const OPTIONS = JSON.stringify({ keepJobs: { count: 0 }, lockDuration: LOCK_MS, 
 /** Answered by BullMQ's script for a job that is not there. */
 const NO_JOB = -1
 
-const queueKeys = new QueueKeys(QUEUE_PREFIX)
-const keyOf = (name: string): string => queueKeys.toKey(QUEUE_NAME, name)
-
 /** Stands for the id of a task, which has no such character. */
 const ANY_ID = '\ue000'
 
@@ -136,7 +127,7 @@ export class RunEnds {
     this.#log = log
     this.#types = Object.fromEntries([...types].map(type => [type, true]))
     this.#workerName = workerName
-    this.#keys = KEYS.map(keyOf)
+    this.#keys = KEYS.map(queueKey)
     const maxRuns = Math.min(Math.ceil(concurrency / MIN_SCRIPTS), MAX_RUNS)
     this.#gather = new Gather(endings => this.#send(endings), process.nextTick, maxRuns)
   }
@@ -150,7 +141,7 @@ export class RunEnds {
     try {
       const reply = await this.#gather.add(ending, sizeOf(append))
       const answer = await this.#log.answered(run.taskId, events, write, reply)
-      isEnded = answer.outcome === 'ok' || answer.outcome === 'repeated'
+      isEnded = isWritten(answer)
       return answer
     } finally {
       run.isEnding = isEnded
@@ -188,7 +179,7 @@ export class RunEnds {
     const keys = [...this.#keys]
     const args: (string | number)[] = [now, OPTIONS, next?.json ?? '']
     for (const { jobId, lockToken, append } of endings) {
-      keys.push(keyOf(jobId), ...append.keys)
+      keys.push(queueKey(jobId), ...append.keys)
       args.push(jobId, lockToken, append.append, append.data.length, ...append.data)
     }
     const replies = await this.#redis.millraceEndRuns(keys.length, [...keys, ...args])

@@ -1,7 +1,7 @@
 // Takes a task from its job to an outcome: the steps of one run, from its record to its last event. Knows nothing
 // of BullMQ; what becomes of the job is the answer.
 
-import type { TaskAppend } from '../shared/event-log.ts'
+import { isWritten, type TaskAppend } from '../shared/event-log.ts'
 import type { Logger } from '../shared/log.ts'
 import type { TaskStore } from '../shared/redis-tasks.ts'
 import { isTerminal, type TaskError, type TaskRecord } from '../shared/task.ts'
@@ -268,10 +268,6 @@ export class TaskRunner {
       this.#log.warn({ ...about, error: toTaskError(error), stack: stackOf(error) }, 'an attempt failed')
     }
   }
-}
-
-function isWritten({ outcome }: TaskAppend): boolean {
-  return outcome === 'ok' || outcome === 'repeated'
 }
 
 function invalidInput(faults: readonly { path: string; message: string }[]): TaskError {

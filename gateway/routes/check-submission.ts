@@ -21,8 +21,9 @@ export interface CheckParts {
 }
 
 /**
- * Answers the submission's type: mostly at once, since a promise more would be paid by every task. Throws `unknown-task-type`, `invalid-input`, or `invalid-body` for the callback's URL;
- * `path` is where the submission stands within the body.
+ * Answers the submission's type: mostly at once, since a promise more would be paid by every task. Throws
+ * `unknown-task-type`, `invalid-input`, or `invalid-body` for the callback's URL; `path` is where the submission stands
+ * within the body.
  */
 export function checkSubmission(
   submission: Pick<Submission, 'type' | 'input' | 'callbackUrl'>,
