@@ -28,13 +28,18 @@ export type ThreadOutcome =
   | { readonly ok: true; readonly result: unknown }
   | { readonly ok: false; readonly error: ThrownInThread }
 
-export type ThrownInThread = TaskError & { readonly retryAfterMs: number; readonly stack: string | undefined }
+/** What a thread says by itself: its handler is loaded, or a promise was rejected that nobody heard. */
+export type ThreadNews = { readonly loaded: true } | { readonly unheard: ThrownInThread }
+
+type ThrownInThread = TaskError & { readonly retryAfterMs: number; readonly stack: string | undefined }
 
 const loaded = new Map<string, Promise<LoadedTask>>()
 let port: MessagePort | undefined
 
 // What a handler leaves behind must not end its thread, and with it the thread's next task.
-process.on('unhandledRejection', reason => port?.postMessage({ unheard: thrown(reason) }))
+process.on('unhandledRejection', reason =>
+  port?.postMessage({ unheard: thrown(reason) } satisfies ThreadNews),
+)
 
 export default async function runInThread(run: ThreadRun): Promise<ThreadOutcome> {
   port = run.port
@@ -46,6 +51,7 @@ export default async function runInThread(run: ThreadRun): Promise<ThreadOutcome
   })
   try {
     const { definition, parseInput } = await load(run)
+    run.port.postMessage({ loaded: true } satisfies ThreadNews)
     const parsed = parseInput(run.input)
     if (!parsed.ok) throw new Error('the input was right in the worker and is wrong in its thread')
     // While it was loaded; the handler would never hear of it.

@@ -1,19 +1,25 @@
 // Runs handlers that keep the CPU busy in threads of their own, so that they starve neither the other tasks of their
 // worker nor the renewal of locks. A thread runs one task at a time and ends where that does not heed its signal.
 
+import { once } from 'node:events'
 import { MessageChannel } from 'node:worker_threads'
 import { Piscina } from 'piscina'
 import type { Logger } from '../shared/log.ts'
+import { withTimeout } from '../shared/redis-connection.ts'
 import type { TaskRecord } from '../shared/task.ts'
 import { EventRefused } from './event-refused.ts'
 import type { EventSink } from './event-sink.ts'
-import type { ThreadOutcome, ThreadRun, ThrownInThread } from './handler-thread.ts'
+import type { ThreadNews, ThreadOutcome, ThreadRun } from './handler-thread.ts'
 import type { LoadedTask } from './load-tasks.ts'
 import type { RunStopped, TaskRun } from './task-run.ts'
 import type { FromThread, ToThread } from './thread-writer.ts'
 
 /** A thread without a task ends after this long. */
 const IDLE_MS = 60_000
+/** A module that has not loaded by then, which it did when the worker started, is taken to hang. */
+const LOAD_MS = 30_000
+/** As above, for all threads when the worker ends. */
+const STOP_MS = 3_000
 
 export interface HandlerThreadsParts {
   /** Tasks of this worker that run at once: there is a thread for each, so that none waits for one. */
@@ -23,10 +29,18 @@ export interface HandlerThreadsParts {
   readonly log: Logger
 }
 
+/**
+ * No thread is ended while it loads modules: where Node's `require` of an ES module meets that, the whole process aborts
+ * ("v8::Module::IsGraphAsync must be used on an instantiated module", seen with Node 20.20).
+ */
 export class HandlerThreads {
   readonly #pool: Piscina<ThreadRun, ThreadOutcome>
   readonly #httpTargets: string
   readonly #log: Logger
+  /** Threads that have loaded what is theirs, by their number. */
+  readonly #ready = new Set<number>()
+  /** Of the runs whose handlers are not loaded yet. */
+  readonly #loading = new Set<Promise<void>>()
 
   constructor({ concurrency, httpTargets, log }: HandlerThreadsParts) {
     this.#httpTargets = httpTargets
@@ -40,6 +54,10 @@ export class HandlerThreads {
       // Else a thread without a task would stop its event loop, and what the last one left behind with it.
       atomics: 'disabled',
     })
+    this.#pool.on('workerCreate', ({ id }: { id: number }) => this.#ready.add(id))
+    this.#pool.on('workerDestroy', ({ id }: { id: number }) => this.#ready.delete(id))
+    // Thrown by what a handler left behind; its own attempt is over, and another thread takes the next one.
+    this.#pool.on('error', error => log.error({ err: error }, 'a thread without a task failed'))
   }
 
   /** Runs one attempt; answers what the handler returns, as JSON, and throws what is to be read of what it throws. */
@@ -51,14 +69,25 @@ export class HandlerThreads {
   ): Promise<unknown> {
     const { port1, port2 } = new MessageChannel()
     const say = (message: ToThread) => port1.postMessage(message)
-    port1.on('message', (message: FromThread | { unheard: ThrownInThread }) => {
-      if ('unheard' in message)
+    let isLoaded = (): void => undefined
+    const loaded = new Promise<void>(resolve => {
+      isLoaded = resolve
+    })
+    this.#loading.add(loaded)
+    void loaded.then(() => this.#loading.delete(loaded))
+    port1.on('message', (message: FromThread | ThreadNews) => {
+      if ('loaded' in message) isLoaded()
+      else if ('unheard' in message)
         this.#log.error({ error: message.unheard, task: id }, 'a promise was rejected unheard')
       else void record(message, sink).then(say)
     })
     run.signal.addEventListener('abort', () => say({ stop: (run.signal.reason as RunStopped).code }))
     const cutOff = new AbortController()
-    run.onCutOff(() => cutOff.abort())
+    run.onCutOff(() => {
+      void withTimeout(loaded, LOAD_MS)
+        .catch(() => this.#log.error({ task: id, file }, 'a thread has not loaded its handler in time'))
+        .then(() => cutOff.abort())
+    })
     try {
       const threadRun = { file, httpTargets: this.#httpTargets, id, attempt, input, port: port2 }
       const outcome = await this.#pool.run(threadRun, { transferList: [port2], signal: cutOff.signal })
@@ -67,13 +96,21 @@ export class HandlerThreads {
     } catch (error) {
       throw exited(error) ?? error
     } finally {
+      isLoaded()
       port1.close()
     }
   }
 
   /** Ends all threads. */
   async stop(): Promise<void> {
+    await withTimeout(this.#allLoaded(), STOP_MS).catch(() => undefined)
     await this.#pool.destroy()
+  }
+
+  async #allLoaded(): Promise<void> {
+    await Promise.all(this.#loading)
+    while (this.#pool.threads.some(({ threadId }) => !this.#ready.has(threadId)))
+      await once(this.#pool, 'workerCreate')
   }
 }
 

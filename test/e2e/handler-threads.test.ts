@@ -1,8 +1,10 @@
 // Handlers with `thread: true`, in a worker process.
 
+import { execFile } from 'node:child_process'
 import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { projectRoot } from '../../dev/project-root.ts'
 import { startWorker, type TestProcess } from '../support/processes.ts'
@@ -110,6 +112,20 @@ test('a promise that nobody awaits ends nothing, and is in the log', async () =>
   const id = await submit('stray')
   expect(await broker.ended(id)).toMatchObject({ state: 'completed', result: 'done' })
   await until('the log line', () => worker.output().includes('unheard of'))
+})
+
+test('an error that is thrown in a thread after its task has ended is in the log, and its worker goes on', async () => {
+  const id = await submit('error behind')
+  expect(await broker.ended(id)).toMatchObject({ state: 'completed', result: 'done' })
+  await until('the log line', () => worker.output().includes('thrown too late'))
+  expect(await broker.ended(await submit('busy', { ms: 1 }))).toMatchObject({ state: 'completed' })
+})
+
+test('threads that are cut off while they load do not take their worker with them', async () => {
+  const script = join(projectRoot(), 'test/e2e/cut-off-threads.mjs')
+  const handler = join(projectRoot(), 'test/e2e/tasks/threaded.mjs')
+  const { stdout } = await promisify(execFile)(process.execPath, [script, handler])
+  expect(Number(stdout)).toBeGreaterThan(100)
 })
 
 test('what a thread was doing when its worker was asked to end runs again elsewhere at no cost', async () => {

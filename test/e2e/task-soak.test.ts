@@ -65,9 +65,9 @@ const BLOW: Readonly<Record<string, () => Promise<void>>> = {
   },
   async freeze() {
     const worker = random.pick(workers)
-    process.kill(worker.pid, 'SIGSTOP')
+    signal(worker, 'SIGSTOP')
     await sleep(FROZEN_MS)
-    process.kill(worker.pid, 'SIGCONT')
+    signal(worker, 'SIGCONT')
   },
   async drain() {
     const worker = takeOne()
@@ -78,6 +78,15 @@ const BLOW: Readonly<Record<string, () => Promise<void>>> = {
     await sleep(PAUSE_MS)
     await broker.server.restart()
   },
+}
+
+/** Of a worker that has ended by itself, it says what that one said. */
+function signal(worker: TestProcess, name: NodeJS.Signals): void {
+  try {
+    process.kill(worker.pid, name)
+  } catch {
+    throw new Error(`a worker has ended by itself: ${worker.output().slice(-2_000)}`)
+  }
 }
 
 function takeOne(): TestProcess {

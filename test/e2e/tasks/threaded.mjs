@@ -36,6 +36,12 @@ const modes = {
         throw new Error('nobody catches this')
       }, 1),
     ),
+  'error behind': () => {
+    setTimeout(() => {
+      throw new Error('thrown too late')
+    }, 20)
+    return 'done'
+  },
   string: () => Promise.reject('text'),
   null: () => Promise.reject(null),
   cyclic() {
