@@ -33,7 +33,7 @@ const APPEND_BATCH = APPEND_EVENT + lua('./append-batch.lua')
 
 interface BatchCommand {
   /** Arguments as one array: ioredis copies those that are spread several times. */
-  millraceAppendBatch(numberOfKeys: number, args: (string | number)[]): Promise<AppendReply[]>
+  millraceAppendBatch(numberOfKeys: number, args: (string | number)[]): Promise<(AppendReply | string)[]>
 }
 
 export class AppendBatch {
@@ -57,7 +57,10 @@ export class AppendBatch {
     const numberOfKeys = args.length
     for (const { keys, append, data } of appends) args.push(keys.length, append, ...data)
     const replies = await this.#redis.millraceAppendBatch(numberOfKeys, args)
-    return appends.map((_, i) => orError(replies[i]))
+    return appends.map((_, i) => {
+      const reply = replies[i]
+      return typeof reply === 'string' ? ['ok', reply] : orError(reply)
+    })
   }
 }
 

@@ -61,7 +61,8 @@ const ROLES = {
 /** Opens a connection, which reconnects for ever. Its errors go to the log, once for each outage. */
 export function connectRedis(url: string, role: keyof typeof ROLES, log: Logger): Redis {
   const redis = new Redis(url, { ...COMMON, ...ROLES[role], connectionName: `millrace-${role}` })
-  if (role !== 'subscriber') gatherWrites(redis)
+  // What a gateway sends often is gathered already, and somebody waits for it.
+  if (role !== 'subscriber') gatherWrites(redis, role === 'worker' ? setImmediate : process.nextTick)
   let away = false
   redis.on('error', (error: Error) => {
     if (!away) log.warn({ connection: role, err: error }, 'Redis is away')
@@ -75,10 +76,10 @@ export function connectRedis(url: string, role: keyof typeof ROLES, log: Logger)
 }
 
 /**
- * Sends the commands of one turn of the event loop in one write, since a system call costs more than a
- * command does. ioredis's own auto-pipelining wraps each command in a promise more, which costs what it saves.
+ * Sends the commands that come until `soon` calls back in one write, since a system call costs more than a command does.
+ * ioredis's own auto-pipelining wraps each command in a promise more, which costs what it saves.
  */
-function gatherWrites(redis: Redis): void {
+function gatherWrites(redis: Redis, soon: (send: () => void) => void): void {
   redis.on('connect', () => {
     const { stream } = redis
     const write = stream.write.bind(stream) as (chunk: string | Buffer) => boolean
@@ -109,7 +110,7 @@ function gatherWrites(redis: Redis): void {
     // ioredis neither asks for an encoding nor heeds the answer.
     stream.write = (chunk: string | Buffer) => {
       gatheredChars += chunk.length
-      if (gathered.push(chunk) === 1) setImmediate(flush)
+      if (gathered.push(chunk) === 1) soon(flush)
       // Redis works on these while more of them are made.
       if (gatheredChars >= MAX_GATHERED_CHARS) flush()
       return true

@@ -53,10 +53,14 @@ type ViewerSocket = Socket & { [VIEWER]?: Connection }
 
 export class Connection {
   readonly options: ViewerOptions
+  /** Whether this viewer takes the frames that are shared by all viewers of a channel. */
+  readonly takesSharedFrames: boolean
   subscriptions: readonly Subscription[] = []
   closed = false
-  /** Milliseconds of `performance.now()`. */
-  lastWriteAt = 0
+  /** Since it was last looked at. Not a time, which would cost each write a look at the clock. */
+  hasWritten = false
+  /** No later than the last write, in ms of `performance.now()`. */
+  silentSince = 0
   /** Nothing more fits into the socket. */
   blocked = false
   /** When the connection is to end, in ms of `performance.now()`, and why. */
@@ -91,6 +95,7 @@ export class Connection {
     this.endsAt = performance.now() + Math.min(ageMs, lifeMs)
     this.endsFor = lifeMs < ageMs ? 'expired' : 'age'
     this.options = options
+    this.takesSharedFrames = !options.envelope && options.named && options.types === null
     this.#onClose = onClose
     this.#socket[VIEWER] = this
     // Until something waits to be sent, silence is no fault of the client's.
@@ -100,11 +105,6 @@ export class Connection {
     socket.on('error', onError)
     socket.on('timeout', onTimeout)
     socket.on('close', onClosed)
-  }
-
-  /** Whether this viewer takes the frames that are shared by all viewers of a channel. */
-  get takesSharedFrames(): boolean {
-    return !this.options.envelope && this.options.named && this.options.types === null
   }
 
   /** Whether a live viewer keeps up. */
@@ -134,7 +134,7 @@ export class Connection {
   /** Writes a chunk; callers look at `blocked` or `keepsUp` in between. */
   write(chunk: Chunk): void {
     if (this.closed) return
-    this.lastWriteAt = performance.now()
+    this.hasWritten = true
     // Past http's own write, which would format the same chunk anew for every viewer.
     const accepted = this.#socket.write(this.#chunked ? chunk.bytes : chunk.body)
     if (accepted || this.blocked) return

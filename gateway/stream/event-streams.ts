@@ -80,6 +80,7 @@ export class EventStreams {
   readonly #context: SubscriptionContext
   readonly #limits: ConnectionLimits
   #ticker: NodeJS.Timeout | undefined
+  #tickedAt = performance.now()
   #draining = false
 
   constructor({ config, redis, subscriber, log, tasks, open, logger, metrics }: Dependencies) {
@@ -274,11 +275,17 @@ export class EventStreams {
 
   #tick(heartbeatMs: number): void {
     const now = performance.now()
+    const lookedAt = this.#tickedAt
+    this.#tickedAt = now
     for (const connection of this.#connections) {
+      if (connection.hasWritten) {
+        connection.hasWritten = false
+        connection.silentSince = lookedAt
+      }
       if (now >= connection.endsAt) {
         if (connection.endsFor === 'expired') connection.expire()
         else connection.end('age')
-      } else if (now - connection.lastWriteAt >= heartbeatMs) connection.heartbeat()
+      } else if (now - connection.silentSince >= heartbeatMs) connection.heartbeat()
     }
   }
 }
