@@ -54,8 +54,12 @@ export class HandlerThreads {
       // Else a thread without a task would stop its event loop, and what the last one left behind with it.
       atomics: 'disabled',
     })
-    this.#pool.on('workerCreate', ({ id }: { id: number }) => this.#ready.add(id))
-    this.#pool.on('workerDestroy', ({ id }: { id: number }) => this.#ready.delete(id))
+    this.#pool.on('workerCreate', ({ id }: { id: number }) => {
+      // Those that have ended go here: at its end a thread may have no number any more.
+      const threads = new Set(this.#pool.threads.map(({ threadId }) => threadId))
+      for (const ready of this.#ready) if (!threads.has(ready)) this.#ready.delete(ready)
+      this.#ready.add(id)
+    })
     // Thrown by what a handler left behind; its own attempt is over, and another thread takes the next one.
     this.#pool.on('error', error => log.error({ err: error }, 'a thread without a task failed'))
   }
